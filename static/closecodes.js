@@ -1,0 +1,46 @@
+// What the close codes mean, in words. The numbers are in RFC 6455, section
+// 7.4.1, and in the IANA registry "WebSocket Close Code Number".
+
+const CODES = {
+  1000: ["normal closure", "The server closed the connection: nothing is left to say."],
+  1001: ["going away", "The server is shutting down and says so."],
+  1002: ["protocol error", "The server read something that is not valid WebSocket. A browser writes valid frames, so look at what reads from the connection: only one goroutine may."],
+  1003: ["unsupported data", "The server does not take this type of message, for example binary where it wants text."],
+  1005: ["no code given", "The server sent a close frame without a code."],
+  1007: ["invalid data", "A text message was not valid UTF-8."],
+  1008: ["policy violation", "The server does not want this client to go on. Trying again would not change its mind."],
+  1009: ["message too big", "A message was longer than the server reads. Send less at once."],
+  1010: ["extension missing", "The client needed an extension that the server did not agree to."],
+  1011: ["internal error", "The server had an error in your handler. Its log says which one."],
+  1012: ["service restart", "The server is restarting. It should be back soon."],
+  1013: ["try again later", "The server is too busy now."],
+  1014: ["bad gateway", "A proxy got no valid answer from the server behind it."],
+};
+
+// 1006 never travels. The browser makes it up when no close frame came, and one
+// number has to stand for very different things.
+function noCloseFrame({ opened, asked }) {
+  if (asked && !opened) return "The attempt was stopped before the connection was open.";
+  if (asked) return "This page asked to close, and the server did not answer with a close frame.";
+  if (!opened) return "The connection was never open: the server is not running or cannot be reached, or it refused the handshake.";
+  return "The connection broke: the server's process ended, its handler returned without a close frame, a deadline passed, or the network failed. It can also hide another code: if the server closes with bytes still unread, its close frame may be lost on the way.";
+}
+
+// describe returns the name of a close and a sentence about it. close.opened
+// says whether the connection was open before, close.asked whether this page
+// began the close.
+export function describe(close) {
+  const { code, asked } = close;
+  if (code === 1006) return { name: "no close frame", words: noCloseFrame(close) };
+  if (code === 1000 && asked) return { name: "normal closure", words: "This page closed the connection, and the server agreed." };
+  if (code in CODES) return { name: CODES[code][0], words: CODES[code][1] };
+  if (code >= 4000 && code <= 4999) return { name: "private code", words: "Codes from 4000 to 4999 mean what the application says. This page does not know this one." };
+  if (code >= 3000 && code <= 3999) return { name: "registered code", words: "Codes from 3000 to 3999 belong to libraries and frameworks. This page does not know this one." };
+  return { name: "unknown code", words: "This page does not know this code." };
+}
+
+// mayRetry reports whether connecting again makes sense after a code: 1008 is a
+// refusal, and so, by the usual convention, is an application's own code.
+export function mayRetry(code) {
+  return code !== 1008 && !(code >= 4000 && code <= 4999);
+}

@@ -1,0 +1,73 @@
+// Package static holds the browser page that every step's server serves at /.
+//
+// The page opens a WebSocket to /ws on the host it came from. Its source is
+// meant to be read: client.js is the part worth copying into your own project.
+package static
+
+import (
+	"embed"
+	"io/fs"
+	"net/http"
+)
+
+// The list names each file, so that nothing is published by accident.
+//
+//go:embed index.html style.css app.js client.js closecodes.js log.js
+var files embed.FS
+
+// contentSecurityPolicy lets the page load its own script and style and talk to
+// its own host, and nothing else.
+//
+// In connect-src, 'self' covers both the request for /online and the WebSocket:
+// CSP Level 3 lets 'self' match ws: and wss: on the same host and port. Chrome
+// does so since 71, Safari since 16. The data: image is the empty icon in
+// index.html, which saves a request for /favicon.ico.
+const contentSecurityPolicy = "default-src 'none'; " +
+	"script-src 'self'; " +
+	"style-src 'self'; " +
+	"connect-src 'self'; " +
+	"img-src data:; " +
+	"base-uri 'none'; " +
+	"form-action 'none'; " +
+	"frame-ancestors 'none'"
+
+// Handler returns a handler that serves the page at / and each file it needs at
+// /NAME. Any other path is 404, any method but GET and HEAD is 405.
+func Handler() http.Handler {
+	fileServer := http.FileServerFS(files)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", contentSecurityPolicy)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		// Embedded files have no modification time to compare, so the browser
+		// fetches them anew on each load. They are small, and after a rebuild
+		// nobody looks at an old page.
+		h.Set("Cache-Control", "no-cache")
+
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			h.Set("Allow", "GET, HEAD")
+			http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
+			return
+		}
+		// FileServerFS would redirect /index.html to / and /app.js/ to /app.js.
+		// Here each file has one address.
+		if !published(r.URL.Path) {
+			http.NotFound(w, r)
+			return
+		}
+		fileServer.ServeHTTP(w, r)
+	})
+}
+
+// published reports whether path is / or the address of an embedded file.
+func published(path string) bool {
+	if path == "/" {
+		return true
+	}
+	if path == "" || path[0] != '/' || path == "/index.html" {
+		return false
+	}
+	info, err := fs.Stat(files, path[1:])
+	return err == nil && !info.IsDir()
+}
