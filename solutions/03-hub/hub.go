@@ -28,7 +28,7 @@ func (h *Hub) Add(c *Client) {
 	h.clients[c.ID] = c
 }
 
-// Remove takes c, which must have been added, out of the map.
+// Remove takes c out of the map.
 func (h *Hub) Remove(c *Client) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

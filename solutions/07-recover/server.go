@@ -76,10 +76,17 @@ func NewServer(cfg Config) *Server {
 // goroutine of its own, so that net/http can let go of all that the handshake
 // needed. Shutdown waits for it.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if s.hub.Closed() {
+	if !s.hub.Enter() {
 		refuse(w, http.StatusServiceUnavailable, shutdownRetry)
 		return
 	}
+	served := false
+	defer func() {
+		if !served {
+			s.hub.Leave()
+		}
+	}()
+
 	conn, err := s.upgrader.Upgrade(w, r, nil)
 	if err != nil {
 		// Upgrade has answered the request already.
@@ -88,13 +95,16 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	c := newClient(conn, s.cfg.Log)
 	c.join, c.handle = s.join, s.handle
-	if !s.hub.Add(c) { // Shutdown came between
-		sendClose(conn, websocket.CloseGoingAway, shuttingDown)
-		conn.Close()
-		return
+	s.hub.Add(c)
+	if s.hub.Closed() {
+		c.finish(websocket.CloseGoingAway, shuttingDown) // Close may have come before Add
 	}
 	c.log.Info("connected", "addr", r.RemoteAddr)
-	go s.serve(c)
+	served = true
+	go func() {
+		defer s.hub.Leave()
+		s.serve(c)
+	}()
 }
 
 // serve serves c, which is in the hub, from start to end.
@@ -125,9 +135,10 @@ func (s *Server) Online() int { return s.hub.Len() }
 
 // Shutdown sends every peer what is queued for it and then a close frame with
 // 1001. It returns nil when the last connection has ended. If ctx is done
-// earlier it closes the sockets that are left and returns an error that wraps
-// ctx.Err(). From the call on handshakes get 503. It may be called more than
-// once, and from several goroutines.
+// earlier it closes the sockets that are left, waits for their goroutines (and so
+// for hooks that are still running), and returns an error that wraps ctx.Err().
+// From the call on handshakes get 503. It may be called more than once, and from
+// several goroutines.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.hub.Close(websocket.CloseGoingAway, shuttingDown)
 
@@ -167,5 +178,5 @@ func (s *Server) checkOrigin(r *http.Request) bool {
 		return true
 	}
 	u, err := url.Parse(origin)
-	return err == nil && strings.EqualFold(u.Host, r.Host)
+	return err == nil && u.Host != "" && strings.EqualFold(u.Host, r.Host)
 }

@@ -15,7 +15,7 @@ type Hub struct {
 	mu      sync.RWMutex       // guards what follows
 	clients map[string]*Client // by ID
 	closed  bool               // nobody comes in any more
-	serving sync.WaitGroup     // counts the clients in the map; Add happens under mu
+	inside  sync.WaitGroup     // counts Enter against Leave; Add happens under mu
 }
 
 // NewHub returns an empty hub.
@@ -23,25 +23,18 @@ func NewHub() *Hub {
 	return &Hub{clients: make(map[string]*Client)}
 }
 
-// Add puts c into the map. It reports false, and does nothing, if the hub is
-// closed.
-func (h *Hub) Add(c *Client) bool {
+// Add puts c into the map.
+func (h *Hub) Add(c *Client) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.closed {
-		return false
-	}
 	h.clients[c.ID] = c
-	h.serving.Add(1)
-	return true
 }
 
-// Remove takes c, which must have been added, out of the map.
+// Remove takes c out of the map.
 func (h *Hub) Remove(c *Client) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.clients, c.ID)
-	h.serving.Done()
 }
 
 // Len returns the number of connected clients.
@@ -73,8 +66,26 @@ func (h *Hub) Broadcast(m *Message) {
 	}
 }
 
-// Close sends every client away with code and reason, and lets nobody else in.
-// It may be called more than once.
+// Enter counts a connection that is about to be made. It reports false if the hub
+// is closed. Otherwise Leave must be called when the connection has ended, or was
+// not made after all.
+func (h *Hub) Enter() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return false
+	}
+	h.inside.Add(1)
+	return true
+}
+
+// Leave is the end of what began with Enter.
+func (h *Hub) Leave() {
+	h.inside.Done()
+}
+
+// Close lets nobody enter from now on, and finishes every client in the map. It
+// may be called more than once.
 func (h *Hub) Close(code int, reason string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -91,9 +102,9 @@ func (h *Hub) Closed() bool {
 	return h.closed
 }
 
-// Wait waits until the last client has been removed. Call Close first.
+// Wait waits until all who have entered have left. Call Close first.
 func (h *Hub) Wait() {
-	h.serving.Wait()
+	h.inside.Wait()
 }
 
 // Cut closes the sockets of all clients and returns how many there were.

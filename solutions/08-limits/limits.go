@@ -17,7 +17,7 @@ import (
 type Limits struct {
 	MaxPerIP       int            // connections at a time from one address
 	HandshakeRate  float64        // handshakes a second from one address; four seconds' worth at once
-	MessageRate    float64        // frames a second on one connection; two seconds' worth at once
+	MessageRate    float64        // messages, pings and pongs a second on one connection; two seconds' worth at once
 	TrustedProxies []netip.Prefix // proxies whose X-Forwarded-For is believed
 }
 

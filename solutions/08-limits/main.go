@@ -106,8 +106,9 @@ func parseFlags(args []string, stderr io.Writer) (addr string, cfg Config, err e
 	case flags.NArg() > 0:
 		return "", Config{}, fmt.Errorf("%w: unexpected argument %q (-h lists the flags)", errUsage, flags.Arg(0))
 	}
-	if l := cfg.Limits; l.MaxPerIP < 0 || l.HandshakeRate < 0 || l.MessageRate < 0 {
-		return "", Config{}, fmt.Errorf("%w: a limit is 0 or more (-h lists the flags)", errUsage)
+	isRate := func(r float64) bool { return r >= 0 && r <= 1e6 } // which NaN is not
+	if l := cfg.Limits; l.MaxPerIP < 0 || !isRate(l.HandshakeRate) || !isRate(l.MessageRate) {
+		return "", Config{}, fmt.Errorf("%w: a limit is 0 or more, a rate at most 1e6 (-h lists the flags)", errUsage)
 	}
 	for _, origin := range cfg.Origins {
 		u, err := url.Parse(origin)

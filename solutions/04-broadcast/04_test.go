@@ -1,0 +1,28 @@
+package main
+
+import (
+	"testing"
+
+	"example.com/wsworkshop/steps/contract"
+	"github.com/gorilla/websocket"
+)
+
+// TestServer holds this step's server to the contracts of steps 1 to 4.
+func TestServer(t *testing.T) {
+	contract.Run(t, 4, start)
+}
+
+// start tells the contracts how to reach this step's server.
+func start(cfg contract.Config) contract.Server {
+	server := NewServer(Config{Log: cfg.Log, Origins: cfg.Origins, AnyOrigin: cfg.AnyOrigin})
+	return contract.Server{
+		HTTP: newHTTPServer(server, cfg.Log),
+		Main: main,
+		Send: func(id, text string) error {
+			return server.hub.Send(id, &Message{Type: websocket.TextMessage, Data: []byte(text)})
+		},
+		Broadcast: func(text []byte) {
+			server.hub.Broadcast(&Message{Type: websocket.TextMessage, Data: text})
+		},
+	}
+}

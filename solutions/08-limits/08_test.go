@@ -1,0 +1,38 @@
+package main
+
+import (
+	"testing"
+
+	"example.com/wsworkshop/steps/contract"
+	"github.com/gorilla/websocket"
+)
+
+// TestServer holds this step's server to the contracts of steps 1 to 8.
+func TestServer(t *testing.T) {
+	contract.Run(t, 8, start)
+}
+
+// start tells the contracts how to reach this step's server.
+func start(cfg contract.Config) contract.Server {
+	c := Config{Log: cfg.Log, Origins: cfg.Origins, AnyOrigin: cfg.AnyOrigin}
+	c.Limits = DefaultLimits()
+	c.Limits.TrustedProxies = cfg.TrustedProxies
+	if cfg.OnJoin != nil {
+		c.OnJoin = func(c *Client) { cfg.OnJoin(c.ID) }
+	}
+	if cfg.OnMessage != nil {
+		c.OnMessage = func(c *Client, m *Message) { cfg.OnMessage(c.ID, string(m.Data)) }
+	}
+	server := NewServer(c)
+	return contract.Server{
+		HTTP: newHTTPServer(server, cfg.Log),
+		Main: main,
+		Send: func(id, text string) error {
+			return server.hub.Send(id, &Message{Type: websocket.TextMessage, Data: []byte(text)})
+		},
+		Broadcast: func(text []byte) {
+			server.hub.Broadcast(&Message{Type: websocket.TextMessage, Data: text})
+		},
+		Shutdown: server.Shutdown,
+	}
+}

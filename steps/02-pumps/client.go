@@ -1,0 +1,182 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+const (
+	// writeWait bounds one write to a peer. A peer that takes longer is finished.
+	writeWait = 10 * time.Second
+
+	// pongWait is how long a peer may be silent. Each message from it starts the
+	// wait anew.
+	pongWait = 60 * time.Second
+
+	// closeWait is how long a peer may take to hang up after our close frame.
+	closeWait = 2 * time.Second
+
+	// maxMessageSize is the largest message taken from a peer, in bytes.
+	maxMessageSize = 32 << 10
+
+	// sendQueueSize is how many messages may wait for one peer.
+	sendQueueSize = 64
+)
+
+var (
+	// ErrFinished says that a message was not queued: the connection has ended.
+	ErrFinished = errors.New("connection is finished")
+
+	errNotUTF8 = errors.New("text message is not UTF-8")
+)
+
+// Message is one WebSocket message.
+type Message struct {
+	Type int // websocket.TextMessage or websocket.BinaryMessage
+	Data []byte
+}
+
+// Client is one connected peer. Send may be called from any goroutine.
+type Client struct {
+	conn *websocket.Conn // the read pump alone reads; the write pump alone writes messages
+	log  *slog.Logger
+
+	handle func(*Client, *Message) // called by the read pump for each message
+
+	send chan *Message // filled by Send, emptied by the write pump; never closed: done ends it
+	done chan struct{} // closed once, by finish
+
+	finishOnce sync.Once
+	code       int    // set by finish before it closes done
+	reason     string // likewise
+
+	pumps      sync.WaitGroup // the write pump and hangUp
+	readEnded  chan struct{}  // closed by the read pump when nothing more will be read
+	writeEnded chan struct{}  // closed by the write pump when nothing more will be written
+}
+
+// newClient returns the client for a fresh connection.
+func newClient(conn *websocket.Conn, log *slog.Logger) *Client {
+	return &Client{
+		conn:       conn,
+		log:        log,
+		send:       make(chan *Message, sendQueueSize),
+		done:       make(chan struct{}),
+		readEnded:  make(chan struct{}),
+		writeEnded: make(chan struct{}),
+	}
+}
+
+// run serves the connection until it has ended: when run returns, both pumps
+// have returned and the socket is closed.
+func (c *Client) run() {
+	// TODO(2.1): start the write pump in a goroutine of c.pumps, be the read pump
+	// in this one, and wait for all of c.pumps.
+}
+
+// finish ends the connection and says why; the first call counts. The peer is
+// told code and reason, unless code is CloseAbnormalClosure: 1006 is never sent
+// (RFC 6455, section 7.4.1) and means that there is nobody to tell. finish does
+// not block.
+func (c *Client) finish(code int, reason string) {
+	c.finishOnce.Do(func() {
+		c.code, c.reason = code, reason
+		close(c.done)
+		c.pumps.Go(c.hangUp)
+	})
+}
+
+// hangUp closes the socket after finish, which ends a pump that is blocked in
+// it. A peer that can be told why is told first, and has closeWait to answer.
+func (c *Client) hangUp() {
+	if c.code != websocket.CloseAbnormalClosure {
+		<-c.writeEnded
+		sendClose(c.conn, c.code, c.reason)
+		select {
+		case <-c.readEnded:
+		case <-time.After(closeWait):
+		}
+	}
+	c.conn.Close()
+}
+
+// sendClose sends a close frame. An error is no news: gorilla has sent one
+// already (its answer to the peer's, 1002 or 1009), or the peer is gone.
+func sendClose(conn *websocket.Conn, code int, reason string) {
+	conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, reason), time.Now().Add(closeWait))
+}
+
+// Send queues m for the peer. While the queue is full it waits.
+func (c *Client) Send(m *Message) error {
+	// TODO(2.1): queue m. Wait while the queue is full, but not when the
+	// connection is finished: then return ErrFinished.
+	return nil
+}
+
+// readPump is the one reader of the connection.
+func (c *Client) readPump() {
+	// TODO(2.1): run readMessages, and call finish with the closeStatus of its
+	// error. At the end, close c.readEnded.
+	// TODO(2.4): unless the peer has closed (a *websocket.CloseError), read away
+	// what it still sends, so that the close frame reaches it.
+}
+
+// readMessages hands on each message until the connection fails or the peer
+// closes it.
+func (c *Client) readMessages() error {
+	// TODO(2.1): hand each message to c.handle, until reading fails.
+	// TODO(2.2): before each read, expectLife.
+	// TODO(2.4): set the read limit; end with errNotUTF8 at text that is not UTF-8.
+	return nil
+}
+
+// expectLife gives the peer another pongWait to show a sign of life.
+func (c *Client) expectLife() error {
+	// TODO(2.2): set the read deadline.
+	return nil
+}
+
+// writePump is the one writer of messages.
+func (c *Client) writePump() {
+	// TODO(2.1): run writeMessages. At the end, close c.writeEnded.
+	// TODO(2.3): if it failed, call finish with the closeStatus of the error;
+	// but not after websocket.ErrCloseSent, about which the read pump knows more.
+}
+
+// writeMessages writes what is queued, one frame a message, until a write fails
+// or the connection is finished.
+func (c *Client) writeMessages() error {
+	// TODO(2.1): write each message that is queued, until a write fails or c.done
+	// is closed.
+	return nil
+}
+
+// write writes one frame, in writeWait at most. It belongs to writePump.
+func (c *Client) write(kind int, data []byte) error {
+	// TODO(2.1): write the message.
+	// TODO(2.2): before that, set the write deadline.
+	return nil
+}
+
+// closeStatus says which close code tells the peer about err.
+func closeStatus(err error) (code int, reason string) {
+	if closed, ok := errors.AsType[*websocket.CloseError](err); ok {
+		return closed.Code, closed.Text
+	}
+	if _, ok := errors.AsType[net.Error](err); ok || errors.Is(err, io.EOF) {
+		return websocket.CloseAbnormalClosure, err.Error()
+	}
+	switch {
+	case errors.Is(err, websocket.ErrReadLimit):
+		return websocket.CloseMessageTooBig, "message is too big"
+	case errors.Is(err, errNotUTF8):
+		return websocket.CloseInvalidFramePayloadData, err.Error()
+	}
+	return websocket.CloseProtocolError, err.Error()
+}

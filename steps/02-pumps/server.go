@@ -1,0 +1,107 @@
+package main
+
+import (
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// handshakeTimeout is how long a handshake may take.
+const handshakeTimeout = 5 * time.Second
+
+// Config says how a Server behaves. Its zero value serves pages of the same
+// host and logs nothing.
+type Config struct {
+	// Origins lists the origins ("https://chat.example.com") whose pages may
+	// connect, beside those of the host that the server itself is reached by.
+	Origins []string
+
+	// AnyOrigin lets pages of every origin in. For development only: with it,
+	// any page that a user visits can act as that user.
+	AnyOrigin bool
+
+	// Log gets the server's records; nil discards them.
+	Log *slog.Logger
+}
+
+// Server is an [http.Handler] that upgrades requests to WebSocket connections
+// and serves them.
+type Server struct {
+	cfg      Config
+	upgrader websocket.Upgrader
+}
+
+// NewServer returns a server for cfg.
+func NewServer(cfg Config) *Server {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{cfg: cfg}
+	s.upgrader = websocket.Upgrader{
+		HandshakeTimeout: handshakeTimeout,
+		ReadBufferSize:   1024,
+		WriteBufferSize:  1024,
+		WriteBufferPool:  new(sync.Pool), // a connection borrows a buffer for each write
+		CheckOrigin:      s.checkOrigin,
+	}
+	return s
+}
+
+// ServeHTTP upgrades the request and returns when the connection has ended.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	conn, err := s.upgrader.Upgrade(w, r, nil)
+	if err != nil {
+		// Upgrade has answered the request already.
+		s.cfg.Log.Info("handshake failed", "addr", r.RemoteAddr, "err", err)
+		return
+	}
+	// TODO(2.1): make a client, let it handle messages with s.handle, log that it
+	// is connected, and serve it. Then remove the next two lines, and echo.
+	defer conn.Close()
+	echo(conn)
+}
+
+// echo sends each message back, until the connection fails or the peer closes
+// it. After an error a connection is of no more use.
+func echo(conn *websocket.Conn) {
+	for {
+		kind, data, err := conn.ReadMessage()
+		if err != nil {
+			return
+		}
+		if err := conn.WriteMessage(kind, data); err != nil {
+			return
+		}
+	}
+}
+
+// serve serves c from start to end.
+func (s *Server) serve(c *Client) {
+	// TODO(2.1): run c, then log that it is disconnected, with its code and reason.
+}
+
+// handle is called for each message from a client.
+func (s *Server) handle(c *Client, m *Message) {
+	// TODO(2.1): send the message back.
+}
+
+// checkOrigin reports whether the page that sent r may connect. Browsers do not
+// apply the same-origin policy to WebSockets; they only say in Origin where the
+// page came from, and the server decides (RFC 6455, section 10.2).
+func (s *Server) checkOrigin(r *http.Request) bool {
+	origin := r.Header.Get("Origin")
+	if origin == "" || s.cfg.AnyOrigin {
+		return true // not a browser, which could send what it likes; or development
+	}
+	if slices.ContainsFunc(s.cfg.Origins, func(o string) bool { return strings.EqualFold(o, origin) }) {
+		return true
+	}
+	u, err := url.Parse(origin)
+	return err == nil && u.Host != "" && strings.EqualFold(u.Host, r.Host)
+}

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+)
+
+// ErrUnknownClient says that no connected client has the given ID.
+var ErrUnknownClient = errors.New("unknown client")
+
+// Hub holds the connected clients. All its methods may be called from any
+// goroutine. Under its lock nothing is written to a socket and nothing waits.
+type Hub struct {
+	mu      sync.RWMutex       // guards what follows
+	clients map[string]*Client // by ID
+}
+
+// NewHub returns an empty hub.
+func NewHub() *Hub {
+	return &Hub{clients: make(map[string]*Client)}
+}
+
+// Add puts c into the map.
+func (h *Hub) Add(c *Client) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.clients[c.ID] = c
+}
+
+// Remove takes c out of the map.
+func (h *Hub) Remove(c *Client) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.clients, c.ID)
+}
+
+// Len returns the number of connected clients.
+func (h *Hub) Len() int {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return len(h.clients)
+}
+
+// Send queues m for the client with the given ID. The error is
+// ErrUnknownClient, or what [Client.Send] returns.
+func (h *Hub) Send(id string, m *Message) error {
+	h.mu.RLock()
+	c := h.clients[id]
+	h.mu.RUnlock()
+	if c == nil {
+		return fmt.Errorf("send to %q: %w", id, ErrUnknownClient)
+	}
+	return c.Send(m)
+}
+
+// Broadcast queues m for every client. It does not wait for any of them: one
+// that is too slow is cut off by its Send.
+func (h *Hub) Broadcast(m *Message) {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	for _, c := range h.clients {
+		c.Send(m)
+	}
+}

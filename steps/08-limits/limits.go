@@ -1,0 +1,112 @@
+package main
+
+import (
+	"math"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// Limits bounds what one address, and one connection, may ask of the server.
+// Zero lifts a limit.
+type Limits struct {
+	MaxPerIP       int            // connections at a time from one address
+	HandshakeRate  float64        // handshakes a second from one address; four seconds' worth at once
+	MessageRate    float64        // messages, pings and pongs a second on one connection; two seconds' worth at once
+	TrustedProxies []netip.Prefix // proxies whose X-Forwarded-For is believed
+}
+
+// DefaultLimits returns limits that no person in a browser meets.
+func DefaultLimits() Limits {
+	return Limits{MaxPerIP: 20, HandshakeRate: 5, MessageRate: 20}
+}
+
+const (
+	handshakeBurst = 4 * time.Second // of the handshake rate
+	messageBurst   = 2 * time.Second // of the message rate
+
+	// slotRetry is what an address at its cap is told to wait. When a
+	// connection of its own ends, only the address itself knows.
+	slotRetry = 5 * time.Second
+
+	// sweepPeriod is how often addresses that have gone are forgotten.
+	sweepPeriod = time.Minute
+)
+
+// newLimiter returns a token bucket for perSecond events a second, full at
+// first, which holds as many as come in burst. Zero lets everything pass.
+func newLimiter(perSecond float64, burst time.Duration) *rate.Limiter {
+	if perSecond == 0 {
+		return rate.NewLimiter(rate.Inf, 0)
+	}
+	return rate.NewLimiter(rate.Limit(perSecond), int(math.Ceil(perSecond*burst.Seconds())))
+}
+
+// gate counts connections and handshakes by address. Its methods may be called
+// from any goroutine.
+type gate struct {
+	limits Limits
+
+	mu    sync.Mutex // guards what follows
+	hosts map[netip.Prefix]*host
+	swept time.Time
+}
+
+// host is what the gate knows of one address. It is guarded by gate.mu.
+type host struct {
+	connections int
+	handshakes  *rate.Limiter
+}
+
+func newGate(limits Limits) *gate {
+	return &gate{limits: limits, hosts: make(map[netip.Prefix]*host), swept: time.Now()}
+}
+
+// enter asks for one more connection from addr. If it may come in, wait is 0
+// and the caller must call leave once when the connection, or the attempt, has
+// ended. Otherwise wait says when to try again.
+func (g *gate) enter(addr netip.Prefix) (wait time.Duration) {
+	// TODO(8.1): count the connection, or refuse it at the cap with slotRetry.
+	// TODO(8.2): take a token for the handshake, or refuse it with the wait for
+	// the next token.
+	// TODO(8.5): sweep.
+	return 0
+}
+
+// leave gives back what enter took.
+func (g *gate) leave(addr netip.Prefix) {
+	// TODO(8.1)
+}
+
+// sweep forgets the addresses that are as good as new: no connection, and all
+// their tokens back. To forget one earlier would give it a fresh burst.
+func (g *gate) sweep(now time.Time) {
+	// TODO(8.5): each sweepPeriod, and no more often, delete the hosts that have no
+	// connection and all their tokens.
+}
+
+// clientAddr returns the address that r counts for: an IPv4 address, or the
+// /64 of an IPv6 address, which is what one household or one host is given.
+//
+// X-Forwarded-For counts only when r comes from a trusted proxy. Each proxy
+// appends the address that it saw, so the list is read from the right, up to
+// the first address that is not a trusted proxy. All that stands left of it
+// can be forged.
+func clientAddr(r *http.Request, trusted []netip.Prefix) netip.Prefix {
+	// TODO(8.1): return the address of r.RemoteAddr, without its port.
+	// TODO(8.4): of an IPv6 address return the /64; believe trusted proxies.
+	return netip.Prefix{}
+}
+
+// parseAddr parses an IP address with or without a port. An IPv4 address mapped
+// into IPv6 is that IPv4 address.
+func parseAddr(s string) (netip.Addr, bool) {
+	if withPort, err := netip.ParseAddrPort(s); err == nil {
+		return withPort.Addr().Unmap(), true
+	}
+	addr, err := netip.ParseAddr(s)
+	return addr.Unmap(), err == nil
+}

@@ -1,0 +1,388 @@
+package contract
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"runtime"
+	"time"
+
+	"example.com/wsworkshop/steps/internal/wstest"
+)
+
+// limits is the contract of step 8: what one address, and one connection, may ask
+// for.
+var limits = []Promise{
+	{
+		Task: "8.1", Name: "a connection over the cap gets 429 with Retry-After, other addresses are free",
+		cause: "ServeHTTP does not ask the gate before it upgrades, or the gate counts an address together with its port.",
+		test: func(t *trial) {
+			t.scene(func(s *scene) {
+				peers := s.fill("10.9.0.1")
+				s.wantFull("10.9.0.1")
+				s.ConnectFrom("bob", wstest.Request{IP: "10.9.0.2"})
+				for _, p := range peers {
+					p.WantOpen("only the connection over the cap is refused")
+				}
+			})
+		},
+	},
+	{
+		Task: "8.1", Name: "a hundred handshakes at once from one address yield exactly the cap",
+		cause: "the check and the count are not made under one lock: between them others check too.",
+		test: func(t *trial) {
+			t.scene(func(s *scene) {
+				in, answers := s.HandshakeAll("ann", 100, wstest.Request{IP: "10.9.0.1"})
+				if len(in) != maxPerIP {
+					s.Fail("%d of 100 got in, and not %d.", len(in), maxPerIP)
+				}
+				for _, a := range answers {
+					if a.Status != http.StatusSwitchingProtocols && a.Status != http.StatusTooManyRequests {
+						s.Fail("a handshake over the cap gets 429; %s.", a)
+					}
+				}
+			})
+		},
+	},
+	{
+		Task: "8.1", Name: "a slot comes back after every kind of end, and after a failed handshake",
+		cause: "the slot is not given back on each way out: defer it as soon as it is taken.",
+		test:  slots,
+	},
+	{
+		Task: "8.2", Name: "handshakes are rated, and the wait that is told is true",
+		cause: "no limiter for each address; or a refused handshake takes a token all the same (cancel the reservation); or Retry-After is rounded down.",
+		test: func(t *trial) {
+			t.scene(func(s *scene) {
+				n := s.hammer("10.9.0.1", 3*handshakeBurst)
+				if n != handshakeBurst {
+					s.Fail("%d handshakes of one address were let in at once, and not %d.", n, handshakeBurst)
+				}
+				s.ConnectFrom("bob", wstest.Request{IP: "10.9.0.2"})
+				for range 3 {
+					s.hammer("10.9.0.1", 3*handshakeBurst)
+					_, answer := s.Handshake("ann", wstest.Request{IP: "10.9.0.1"})
+					if answer.Status != http.StatusTooManyRequests {
+						s.Fail("a handshake over the rate gets 429; %s.", answer)
+					}
+					wait := s.wantRetryAfter(answer)
+					if wait > 5*time.Second {
+						s.Fail("Retry-After says %v, but %d handshakes a second are allowed.", wait, handshakeRate)
+					}
+					s.Pass(wait)
+					s.ConnectFrom("ann", wstest.Request{IP: "10.9.0.1"}).Leave()
+					s.Settle()
+				}
+				s.Did("for 10 s 10.9.0.3 tries ten times a second")
+				in := 0
+				for range 100 {
+					in += s.hammer("10.9.0.3", 1)
+					time.Sleep(time.Second / 10)
+				}
+				if most := handshakeBurst + 10*handshakeRate; in < most-1 || in > most+1 {
+					s.Fail("%d handshakes were let in within 10 s, and not %d: %d at once, and %d a second.", in, most, handshakeBurst, handshakeRate)
+				}
+			})
+		},
+	},
+	{
+		Task: "8.3", Name: "a flooding peer is slowed to its rate, loses nothing and disturbs nobody",
+		cause: "the read pump does not wait for the limiter before it reads on; or it drops messages; or the read deadline passes while it waits.",
+		test: func(t *trial) {
+			t.scene(func(s *scene) {
+				ann, bob, cat := s.Connect("ann"), s.Connect("bob"), s.Connect("cat")
+				const flood = 2000 // 98 s at the rate, longer than the 60 s of silence
+				s.Did("ann sends %d messages as fast as she can", flood)
+				for _, text := range texts("flood", flood) {
+					ann.SendQuietly(text)
+				}
+				got, began := 0, time.Now()
+				for got < flood {
+					s.Settle()
+					for _, f := range bob.Messages() {
+						if got++; string(f.Payload) != fmt.Sprint("flood ", got) {
+							s.Fail("bob got %s instead of ann's message number %d.", f, got)
+						}
+					}
+					passed := time.Since(began)
+					due := min(flood, messageBurst+int(messageRate*passed.Seconds()))
+					if got < due-2 || got > due+2 {
+						s.Fail("bob has got %d of ann's messages after %v. At %d at once and %d a second it should be %d. (%s)",
+							got, passed, messageBurst, messageRate, due, how(ann, bob))
+					}
+					cat.Messages()
+					cat.SendQuietly("hello")
+					s.Settle()
+					if f := bob.Messages(); len(f) != 1 || string(f[0].Payload) != "hello" {
+						s.Fail("cat's message did not reach bob at once while ann was slowed.")
+					}
+					time.Sleep(time.Second)
+				}
+				ann.WantOpen("she is slow, not dead")
+				bob.WantOpen("he has done nothing")
+			})
+		},
+	},
+	{
+		Task: "8.4", Name: "an address is an address: no port, IPv4 in IPv6 is IPv4, IPv6 counts by /64",
+		cause: "the address is not unmapped (netip.Addr.Unmap), or an IPv6 address is counted whole: one host has 2^64 of them.",
+		test: func(t *trial) {
+			t.scene(func(s *scene) {
+				s.fillSome("10.9.0.1", maxPerIP/2)
+				s.fillSome("::ffff:10.9.0.1", maxPerIP/2)
+				s.wantFull("10.9.0.1")
+				s.wantFull("::ffff:10.9.0.1")
+				s.ConnectFrom("bob", wstest.Request{IP: "::ffff:10.9.0.2"})
+			})
+			t.scene(func(s *scene) {
+				for i := range maxPerIP / 2 {
+					s.fillSome(fmt.Sprintf("2001:db8:0:1::%x", i+1), 1)
+					s.fillSome(fmt.Sprintf("2001:db8:0:1:%x::", 0x1000*(i+1)), 1)
+				}
+				s.wantFull("2001:db8:0:1:ffff::1")
+				s.ConnectFrom("bob", wstest.Request{IP: "2001:db8:0:2::1"})
+			})
+		},
+	},
+	{
+		Task: "8.4", Name: "X-Forwarded-For counts only from trusted proxies, read from the right",
+		cause: "the header is believed from anybody, or its first entry is taken, which is whatever the client has sent.",
+		test:  forwarded,
+	},
+	{
+		Task: "8.5", Name: "the table of addresses does not grow for ever, and forgetting gives no new burst",
+		cause: "an address that has gone is never deleted; or it is deleted before all its tokens have come back, so that it starts with a full bucket.",
+		test:  forgetting,
+	},
+}
+
+func how(ann, bob *wstest.Peer) string {
+	for _, p := range []*wstest.Peer{ann, bob} {
+		if p.Gone() {
+			return p.Name + "'s connection has been closed"
+		}
+	}
+	return "both are still connected"
+}
+
+// fill connects as many peers from ip as the cap allows, slowly enough for the
+// rate.
+func (s *scene) fill(ip string) []*wstest.Peer { return s.fillSome(ip, maxPerIP) }
+
+func (s *scene) fillSome(ip string, n int) []*wstest.Peer {
+	s.Did("%d peers connect from %s, one a second", n, ip)
+	var peers []*wstest.Peer
+	for range n {
+		in, answers := s.HandshakeQuietly(wstest.Request{IP: ip})
+		if in == nil {
+			s.Fail("number %d could not connect: %s.", len(peers)+1, answers)
+		}
+		peers = append(peers, in)
+		time.Sleep(time.Second)
+	}
+	time.Sleep(10 * time.Second) // all tokens come back, so that the cap alone refuses
+	return peers
+}
+
+// wantFull demands that one more connection from ip is refused.
+func (s *scene) wantFull(ip string) {
+	peer, answer := s.Handshake("one more", wstest.Request{IP: ip})
+	if peer != nil {
+		s.Fail("one more was let in from %s, which has %d connections already.", ip, maxPerIP)
+	}
+	if answer.Status != http.StatusTooManyRequests {
+		s.Fail("a connection over the cap gets 429; %s.", answer)
+	}
+	s.wantRetryAfter(answer)
+}
+
+// hammer tries n handshakes from ip at once, one after the other. Who gets in
+// leaves at once. It returns how many got in.
+func (s *scene) hammer(ip string, n int) int {
+	in := 0
+	for range n {
+		if peer, _ := s.HandshakeQuietly(wstest.Request{IP: ip}); peer != nil {
+			in++
+			peer.Leave()
+			s.Settle()
+		}
+	}
+	return in
+}
+
+func slots(t *trial) {
+	const ip = "10.9.0.1"
+	foreign := http.Header{"Origin": {"https://evil.example"}}
+	ends := []struct {
+		how string
+		end func(*scene, *wstest.Peer)
+	}{
+		{"sends a close frame", func(s *scene, p *wstest.Peer) { p.Leave() }},
+		{"hangs up", func(s *scene, p *wstest.Peer) { p.HangUp() }},
+		{"is reset", func(s *scene, p *wstest.Peer) { p.Reset() }},
+		{"vanishes", func(s *scene, p *wstest.Peer) { p.Vanish() }},
+		{"sends too big a message", func(s *scene, p *wstest.Peer) { p.SendFrame(wstest.Text(long(maxMessageSize + 1))) }},
+		{"is too slow", func(s *scene, p *wstest.Peer) {
+			p.StopReading()
+			s.Send(s.lastID(), "hello")
+		}},
+		{"has a handler that panics", func(s *scene, p *wstest.Peer) { p.Send("panic") }},
+		{"sends a plain GET", func(s *scene, p *wstest.Peer) {
+			p.Leave()
+			s.Settle()
+			for range 2 * maxPerIP {
+				s.HandshakeQuietly(wstest.Request{IP: ip, Plain: true})
+				time.Sleep(time.Second)
+			}
+		}},
+		{"is refused for its origin", func(s *scene, p *wstest.Peer) {
+			p.Leave()
+			s.Settle()
+			for range 2 * maxPerIP {
+				s.HandshakeQuietly(wstest.Request{IP: ip, Header: foreign})
+				time.Sleep(time.Second)
+			}
+		}},
+	}
+	for _, e := range ends {
+		t.panicScene(func(s *scene) {
+			peers := s.fill(ip)
+			s.wantFull(ip)
+			s.Did("one of them %s", e.how)
+			e.end(s, peers[len(peers)-1])
+			s.Pass(2*pongWait + grace)
+			if peer, answer := s.Handshake("another", wstest.Request{IP: ip}); peer == nil {
+				s.Fail("%s. There should be a free slot: one of the %d %s.", answer, maxPerIP, e.how)
+			}
+			s.wantFull(ip)
+		})
+	}
+}
+
+// lastID returns the id that was logged first for the newest connection.
+func (s *scene) lastID() string {
+	seen := make(map[string]bool)
+	last := ""
+	for _, r := range s.Log.Records() {
+		for _, id := range idsOf(r) {
+			if !seen[id] {
+				seen[id], last = true, id
+			}
+		}
+	}
+	return last
+}
+
+func forwarded(t *trial) {
+	via := func(proxy string, header ...string) wstest.Request {
+		return wstest.Request{IP: proxy, Header: http.Header{"X-Forwarded-For": header}}
+	}
+	fill := func(s *scene, r wstest.Request) {
+		s.Did("%d peers connect from %s, with X-Forwarded-For %q", maxPerIP, r.IP, r.Header["X-Forwarded-For"])
+		for i := range maxPerIP {
+			if peer, answer := s.HandshakeQuietly(r); peer == nil {
+				s.Fail("number %d of %d could not connect: %s.", i+1, maxPerIP, answer)
+			}
+		}
+		time.Sleep(10 * time.Second)
+	}
+	full := func(s *scene, r wstest.Request, why string) {
+		peer, answer := s.Handshake("one more", r)
+		if peer != nil || answer.Status != http.StatusTooManyRequests {
+			s.Fail("one more should get 429, because %s; %s.", why, answer)
+		}
+	}
+	free := func(s *scene, r wstest.Request, why string) {
+		if peer, answer := s.Handshake("somebody else", r); peer == nil {
+			s.Fail("somebody else should get in, because %s; %s.", why, answer)
+		}
+	}
+	cfg := Config{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.8.8.0/24"), netip.MustParsePrefix("2001:db8:8::/48")}}
+
+	t.sceneWith(cfg, func(s *scene) {
+		fill(s, via("10.8.8.1", "203.0.113.7"))
+		full(s, via("10.8.8.2", "203.0.113.7"), "203.0.113.7 is full, through whichever proxy it comes")
+		full(s, via("10.8.8.1", "198.51.100.1, 203.0.113.7"), "what stands left of 203.0.113.7 was sent by the client and can be forged")
+		full(s, via("10.8.8.1", "198.51.100.1", "203.0.113.7"), "two header lines are one list")
+		full(s, via("10.8.8.1", "203.0.113.7, 10.8.8.9"), "10.8.8.9 is a trusted proxy too: the client stands left of it")
+		full(s, via("::ffff:10.8.8.1", "203.0.113.7"), "::ffff:10.8.8.1 is the trusted proxy 10.8.8.1")
+		free(s, via("10.8.8.1", "203.0.113.8"), "203.0.113.8 has no connection, and only shares the proxy")
+		free(s, via("203.0.113.9", "203.0.113.7"), "203.0.113.9 is no trusted proxy, and counts for itself")
+	})
+	t.sceneWith(cfg, func(s *scene) {
+		fill(s, via("203.0.113.9", "198.51.100.1"))
+		full(s, via("203.0.113.9", "198.51.100.2"), "203.0.113.9 is no trusted proxy, whatever it sends")
+		free(s, via("10.8.8.1", "198.51.100.1"), "198.51.100.1 has no connection: somebody else only used its name")
+	})
+	t.scene(func(s *scene) {
+		s.Did("no proxy is trusted")
+		fill(s, via("10.8.8.1", "198.51.100.1"))
+		full(s, via("10.8.8.1", "198.51.100.2"), "by default no proxy is trusted")
+	})
+}
+
+func forgetting(t *trial) {
+	t.scene(func(s *scene) {
+		s.Did("for 200 s 10.9.0.1 tries ten times a second, and leaves each time that it gets in")
+		in := 0
+		for i := range 2000 {
+			in += s.hammer("10.9.0.1", 1)
+			if i%10 == 0 {
+				s.hammer("10.9.0.2", 1) // gives the server an occasion to forget
+			}
+			time.Sleep(time.Second / 10)
+		}
+		if most := handshakeBurst + 200*handshakeRate; in > most+2 {
+			s.Fail("it got in %d times, and not %d: its burst has come back too early.", in, most)
+		}
+		if peer, _ := s.HandshakeQuietly(wstest.Request{IP: "10.9.0.1"}); peer != nil && in < handshakeBurst+190*handshakeRate {
+			s.Fail("it got in only %d times in 200 s, although %d handshakes a second are allowed.", in, handshakeRate)
+		}
+	})
+	t.scene(func(s *scene) {
+		const each, rounds = 5000, 10
+		s.Did("each hour %d addresses try a handshake, and are never seen again", each)
+		var first, last uint64
+		refused := 0
+		for round := range rounds {
+			for i := range each {
+				r := httptest.NewRequest("GET", "/ws", nil)
+				r.RemoteAddr = fmt.Sprintf("10.%d.%d.%d:1234", 20+round, i>>8, i&0xff)
+				w := httptest.NewRecorder()
+				s.HTTP.Handler.ServeHTTP(w, r)
+				if w.Code == http.StatusTooManyRequests {
+					refused++
+				}
+			}
+			time.Sleep(time.Hour)
+			s.hammer("10.9.0.1", 1)
+			s.Settle()
+			s.Log.Clear()
+			last = heap()
+			if round == 1 {
+				first = last
+			}
+		}
+		if refused > 0 {
+			s.Fail("%d of the first handshakes of an address got 429.", refused)
+		}
+		if grown := int64(last) - int64(first); grown > (rounds-2)*each*40 {
+			s.Fail("after %d hours the server needs %d bytes more than after two: it remembers all addresses.", rounds, grown)
+		}
+	})
+	t.scene(func(s *scene) { // a table that is not there does not grow: it must count, too
+		s.fill("10.9.0.1")
+		s.Pass(time.Hour)
+		s.wantFull("10.9.0.1")
+	})
+}
+
+// heap returns the bytes in use.
+func heap() uint64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}

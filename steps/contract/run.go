@@ -1,0 +1,193 @@
+package contract
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"example.com/wsworkshop/steps/internal/wstest"
+	"github.com/google/uuid"
+)
+
+// The documented defaults, which the contracts hold a server to.
+const (
+	handshakeTimeout = 5 * time.Second
+	writeWait        = 10 * time.Second
+	pongWait         = 60 * time.Second
+	pingPeriod       = 54 * time.Second
+	closeWait        = 2 * time.Second
+	maxMessageSize   = 32 << 10
+	sendQueueSize    = 64
+
+	maxPerIP       = 20
+	handshakeRate  = 5 // a second
+	handshakeBurst = 20
+	messageRate    = 20 // a second
+	messageBurst   = 40
+)
+
+// grace is what a server may take beyond a deadline: to send a close frame, and
+// to wait closeWait for the answer.
+const grace = closeWait + time.Second/2
+
+// Run tests the server that start returns against the contracts of steps 1 to
+// step, each promise as a subtest of its own, in the order of the lessons.
+//
+// Each promise runs in a process of its own, so that a panic, a deadlock or a
+// data race in one hides no other. With the environment variable
+// WSWORKSHOP_NATIVE=1 all run in the test's own process, for a debugger.
+func Run(t *testing.T, step int, start func(Config) Server) {
+	wstest.Become("program", func() { start(Config{Log: wstest.NewLog().Logger()}).Main() })
+	wstest.Become("panicking server", func() { servePanics(start) })
+
+	for n := 1; n <= step; n++ {
+		for _, promise := range Promises(n) {
+			kept := t.Run(promise.String(), func(t *testing.T) {
+				about := wstest.About{Promise: promise.String(), Cause: promise.cause, Read: readAbout(n, promise)}
+				if promise.real || !wstest.Isolate(t, about) {
+					promise.test(&trial{T: t, about: about, step: step, start: start})
+				}
+			})
+			if !kept && promise.first && step > 1 {
+				t.Fatal("Nobody can connect, so nothing else was tried.")
+			}
+		}
+	}
+}
+
+// readAbout names the place in the lesson that is about a promise.
+func readAbout(step int, p Promise) string {
+	return fmt.Sprintf("steps/%s/README.md#task-%s", Folders[step-1], p.Task)
+}
+
+// Folders are the names of the steps' folders, under steps/ and solutions/.
+var Folders = [Steps]string{
+	"01-upgrade", "02-pumps", "03-hub", "04-broadcast", "05-keepalive", "06-shutdown", "07-recover", "08-limits",
+}
+
+// trial is the test of one promise: one or more scenarios.
+type trial struct {
+	*testing.T
+	about wstest.About
+	step  int // of the server under test
+	start func(Config) Server
+}
+
+// scene is a scenario with a server under test.
+type scene struct {
+	*wstest.Bench
+	Server
+	step int
+}
+
+// scene runs a scenario with a server that has the defaults.
+func (t *trial) scene(play func(*scene)) { t.sceneWith(Config{}, play) }
+
+// sceneWith runs a scenario with a server that has the given configuration.
+func (t *trial) sceneWith(cfg Config, play func(*scene)) {
+	t.sceneFrom(func(*scene) Config { return cfg }, play)
+}
+
+// sceneFrom runs a scenario whose configuration needs the scene: its hooks call
+// the server.
+func (t *trial) sceneFrom(configure func(*scene) Config, play func(*scene)) {
+	wstest.Run(t.T, t.about, func(b *wstest.Bench) {
+		s := &scene{Bench: b, step: t.step}
+		cfg := configure(s)
+		cfg.Log = b.Log.Logger()
+		s.Server = t.start(cfg)
+		b.Serve(s.HTTP, func() {
+			if s.Shutdown != nil {
+				ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+				defer cancel()
+				s.Shutdown(ctx)
+			}
+			if s.Stop != nil {
+				s.Stop()
+			}
+		})
+		play(s)
+	})
+}
+
+// overTCP runs a scenario over loopback TCP, in real time.
+func (t *trial) overTCP(play func(*wstest.Network)) {
+	wstest.RunTCP(t.T, t.about, func(log *wstest.Log) *http.Server {
+		return t.start(Config{Log: log.Logger()}).HTTP
+	}, play)
+}
+
+// online returns what GET /online says.
+func (s *scene) online() int {
+	answer := s.Get("/online")
+	var count struct{ Online *int }
+	if err := json.Unmarshal([]byte(answer.Body), &count); answer.Status != http.StatusOK || err != nil || count.Online == nil {
+		s.Fail(`GET /online: %s, and not 200 and {"online":N}.`, answer)
+	}
+	return *count.Online
+}
+
+// wantOnline demands that GET /online says n.
+func (s *scene) wantOnline(n int) {
+	s.Settle()
+	if got := s.online(); got != n {
+		s.Fail("GET /online says %d, but %d peers are connected.", got, n)
+	}
+}
+
+// wantTold demands a Retry-After of whole seconds, at least one.
+func (s *scene) wantRetryAfter(a wstest.Answer) time.Duration {
+	var seconds int
+	told := a.Header.Get("Retry-After")
+	if _, err := fmt.Sscanf(told, "%d", &seconds); err != nil || fmt.Sprint(seconds) != told || seconds < 1 {
+		s.Fail("the answer %d has the Retry-After %q, and not a number of seconds (1 or more).", a.Status, told)
+	}
+	return time.Duration(seconds) * time.Second
+}
+
+// idsOf returns the UUIDs in a log record.
+func idsOf(r wstest.Record) []string {
+	var ids []string
+	for _, a := range r.Attrs {
+		if id := a.Value.String(); len(id) == 36 && uuid.Validate(id) == nil {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// connectID lets a peer connect and returns the id that the log gives it.
+func (s *scene) connectID(name string) (*wstest.Peer, string) {
+	before := len(s.Log.Records())
+	peer := s.Connect(name)
+	s.Settle()
+	for _, r := range s.Log.Records()[before:] {
+		if ids := idsOf(r); len(ids) > 0 {
+			return peer, ids[0]
+		}
+	}
+	s.FailBecause(causeIDs, "%s has connected, but no log record since then has an id (a UUID as the value of an attribute).", name)
+	return nil, ""
+}
+
+// talk lets a peer send a message and demands that it comes back: every step's
+// server does that at least.
+func (s *scene) talk(p *wstest.Peer, text string) {
+	p.Send(text)
+	p.WantText(text)
+}
+
+// texts returns n different texts.
+func texts(prefix string, n int) []string {
+	all := make([]string, n)
+	for i := range all {
+		all[i] = fmt.Sprintf("%s %d", prefix, i+1)
+	}
+	return all
+}
+
+func long(n int) string { return strings.Repeat("x", n) }

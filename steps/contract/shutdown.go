@@ -1,0 +1,245 @@
+package contract
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"example.com/wsworkshop/steps/internal/wstest"
+)
+
+// shutdown is the contract of step 6: Shutdown and the signals that lead to it.
+var shutdown = []Promise{
+	{
+		Task: "6.1", Name: "from the call of Shutdown on, handshakes get 503 with Retry-After",
+		cause: "ServeHTTP does not look whether the hub is closed, or Shutdown closes it only at its end.",
+		test: func(t *trial) {
+			t.scene(func(s *scene) {
+				ann := s.Connect("ann")
+				ann.IgnoreClose()
+				down := s.shutDown(time.Minute)
+				s.Settle()
+				for _, when := range []string{"during", "after"} {
+					_, answer := s.Handshake("bob", wstest.Request{})
+					if answer.Status != http.StatusServiceUnavailable {
+						s.Fail("%s Shutdown a handshake gets 503; %s.", when, answer)
+					}
+					s.wantRetryAfter(answer)
+					s.Pass(grace)
+				}
+				s.wantNil(down)
+			})
+		},
+	},
+	{
+		Task: "6.2", Name: "every peer gets what was queued for it, then 1001",
+		cause: "the write pump does not empty its queue before it ends, or a client is not finished with CloseGoingAway, or its close frame is sent before the queue is empty.",
+		test: func(t *trial) {
+			t.scene(func(s *scene) {
+				ann, bob := s.Connect("ann"), s.Connect("bob")
+				ann.StopReading()
+				news := texts("news", 30)
+				s.Did("%d messages are broadcast", len(news))
+				for _, text := range news {
+					s.Broadcast([]byte(text))
+					s.Settle()
+				}
+				down := s.shutDown(time.Minute)
+				s.Pass(time.Second)
+				if down.Returned() {
+					s.Fail("Shutdown has returned, but ann has not yet got all that was queued for her.")
+				}
+				ann.ResumeReading()
+				for _, p := range []*wstest.Peer{bob, ann} {
+					p.WantText(news...)
+					p.WantClose(1001)
+				}
+				s.wantNil(down)
+			})
+			t.scene(func(s *scene) {
+				ann, bob := s.Connect("ann"), s.Connect("bob")
+				ann.IgnoreClose()
+				bob.IgnoreClose()
+				down := s.shutDown(time.Minute)
+				closing := ann.WantClose(1001)
+				if len(closing.Payload) > 125 {
+					s.Fail("the close frame has %d bytes; a control frame has at most 125.", len(closing.Payload))
+				}
+				s.Pass(closeWait / 2)
+				ann.WantAwaited("her answer to the close frame is awaited for 2 s")
+				s.Did("bob answers the close frame")
+				bob.SendFrame(wstest.Close(1001, ""))
+				s.Pass(closeWait / 4)
+				bob.WantGone("he has answered the close frame")
+				s.Pass(closeWait/4 + grace)
+				ann.WantGone("she has not answered the close frame for more than 2 s")
+				s.wantNil(down)
+			})
+		},
+	},
+	{
+		Task: "6.3", Name: "Shutdown returns nil when every pump has ended and the count is 0",
+		cause: "Shutdown does not wait for the connections; or a connection leaves the map before both its pumps have ended.",
+		test: func(t *trial) {
+			t.scene(func(s *scene) {
+				ann, bob := s.Connect("ann"), s.Connect("bob")
+				s.talk(bob, "hello")
+				ann.WantText("hello")
+				ann.StopReading()
+				s.talk(bob, "are you there?")
+				s.Did("the server's write to ann takes long to fail")
+				ann.HoldWrites()
+				ann.Reset()
+				s.Pass(grace)
+				s.FailUnless(s.online() == 2, "GET /online says %d, and not 2: ann's write pump has not ended yet.", s.online())
+				down := s.shutDown(time.Minute)
+				s.Pass(closeWait + grace)
+				bob.WantClose(1001)
+				s.FailUnless(s.online() == 1, "GET /online says %d, and not 1: ann's write pump has not ended yet.", s.online())
+				s.FailUnless(!down.Returned(), "Shutdown has returned, but ann's write pump has not ended yet.")
+				s.Did("the write fails at last")
+				ann.ReleaseWrites()
+				s.wantNil(down)
+				s.wantOnline(0)
+				if left := s.LeftBehind(); len(left) > 0 {
+					s.Fail("Shutdown has returned, but a goroutine is left:\n%s", left[0])
+				}
+			})
+		},
+	},
+	{
+		Task: "6.3", Name: "Shutdown may be called twice, at once, and in a storm of handshakes",
+		cause: "a connection joins after Shutdown has looked at the map: joining and closing the hub need the same lock. Or something is closed twice.",
+		test: func(t *trial) {
+			t.scene(func(s *scene) {
+				for range 10 {
+					s.Connect("a peer")
+				}
+				s.Did("50 handshakes and three Shutdowns, all at once")
+				var all sync.WaitGroup
+				var downs [3]*down
+				var in []*wstest.Peer
+				var answers []wstest.Answer
+				all.Go(func() { in, answers = s.HandshakeAll("late peer", 50, wstest.Request{}) })
+				for i := range downs {
+					all.Go(func() { downs[i] = s.shutDown(time.Minute) })
+				}
+				all.Wait()
+				for _, d := range downs {
+					s.wantNil(d)
+				}
+				for _, p := range in {
+					p.WantClose(1001)
+				}
+				for _, a := range answers {
+					if a.Status != http.StatusSwitchingProtocols && a.Status != http.StatusServiceUnavailable {
+						s.Fail("a handshake gets 101 or 503, and not: %s.", a)
+					}
+				}
+				s.wantNil(s.shutDown(time.Minute))
+				s.wantOnline(0)
+			})
+		},
+	},
+	{
+		Task: "6.3", Name: "on SIGTERM and on Ctrl-C the program drains and exits with 0", real: true,
+		cause: "Shutdown returns before the peers have got their close frame, or does not return.",
+		test:  signals,
+	},
+	{
+		Task: "6.4", Name: "a peer that will not read or answer holds Shutdown no longer than its context",
+		cause: "when the context is done, Shutdown does not close the sockets that are left; or it returns no error; or it returns before the pumps have ended.",
+		test: func(t *trial) {
+			t.scene(func(s *scene) {
+				ann, bob, cat := s.Connect("ann"), s.Connect("bob"), s.Connect("cat")
+				ann.StopReading()
+				s.talk(cat, "hello")
+				bob.IgnoreClose()
+				down := s.shutDown(time.Second)
+				cat.WantClose(1001)
+				s.Pass(time.Second - time.Millisecond)
+				s.FailUnless(!down.Returned(), "Shutdown has returned before its context was done, although ann and bob are still connected.")
+				s.Pass(time.Second / 2)
+				s.FailUnless(down.Returned(), "Shutdown has not returned half a second after its context was done.")
+				s.FailUnless(down.err != nil, "Shutdown has returned nil, although ann and bob had to be cut off.")
+				ann.WantGone("Shutdown has returned")
+				bob.WantGone("Shutdown has returned")
+				s.wantOnline(0)
+				if left := s.LeftBehind(); len(left) > 0 {
+					s.Fail("Shutdown has returned, but a goroutine is left:\n%s", left[0])
+				}
+			})
+		},
+	},
+}
+
+// down is a call of Shutdown.
+type down struct {
+	*wstest.Call
+	err error
+}
+
+// shutDown calls Shutdown with a context that is done after limit.
+func (s *scene) shutDown(limit time.Duration) *down {
+	s.Did("Shutdown is called, with a context of %v", limit)
+	d := new(down)
+	d.Call = s.Start(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), limit)
+		defer cancel()
+		d.err = s.Shutdown(ctx)
+	})
+	return d
+}
+
+// wantNil demands that Shutdown returns nil soon.
+func (s *scene) wantNil(d *down) {
+	s.Pass(grace)
+	s.FailUnless(d.Returned(), "Shutdown has not returned, although all peers have left.")
+	s.FailUnless(d.err == nil, "Shutdown has returned the error %v, although all peers have left in time.", d.err)
+}
+
+// FailUnless fails unless ok.
+func (s *scene) FailUnless(ok bool, saw string, args ...any) {
+	if !ok {
+		s.Fail(saw, args...)
+	}
+}
+
+func signals(t *trial) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows has no signals that one process can send to another")
+	}
+	for _, signal := range []os.Signal{syscall.SIGTERM, os.Interrupt} {
+		t.Run(fmt.Sprint(signal), func(sub *testing.T) {
+			p := wstest.StartProcess(sub, t.about, "program")
+			ann, bob := p.Connect("ann"), p.Connect("bob")
+			ann.Send("hello")
+			ann.WaitText("hello")
+			bob.WaitText("hello")
+			p.Signal(signal)
+			ann.WantClose(1001)
+			bob.WantClose(1001)
+			if state := p.WantExit("both peers have left"); !state.Success() {
+				p.Fail("the program has ended with %q, and not with the exit code 0. %s", state, p.Tail())
+			}
+		})
+	}
+	t.Run("a second signal", func(sub *testing.T) {
+		p := wstest.StartProcess(sub, t.about, "program")
+		ann := p.Connect("ann")
+		ann.IgnoreClose()
+		p.Signal(os.Interrupt)
+		ann.WantClose(1001)
+		if !p.SignalUntilExit(os.Interrupt) || strings.Contains(p.State(), "exit status 0") {
+			p.FailBecause("the first signal is handled, and the handler stays in place: stop it after the first.",
+				"a second signal did not end the program at once: it waited for ann, who does not answer, and ended with %q.", p.State())
+		}
+	})
+}

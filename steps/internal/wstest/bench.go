@@ -1,0 +1,408 @@
+// Package wstest is the bench on which the workshop's servers are tested: a
+// server inside a [synctest] bubble, with peers that dial, read, write, stall,
+// vanish and reset like real ones, from any address, in virtual time.
+//
+// A scenario reads as what happens in it:
+//
+//	ann := b.Connect("ann")
+//	ann.StopReading()
+//	bob.Send("hello")
+//	b.Pass(10 * time.Second)
+//	ann.WantGone("it did not read for 10 s")
+//
+// When it fails, the bench tells what happened, what was seen, what was promised,
+// and where to read about it. At the end of a scenario it demands that all
+// connections are closed and no goroutine is left behind.
+package wstest
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// Bench is one scenario: one server and its peers. Its methods are called by the
+// scenario alone.
+type Bench struct {
+	*Story
+	Log *Log // what the server logs
+
+	t        *testing.T
+	alive    atomic.Int64
+	listener *listener
+	http     *http.Server
+	stop     func()
+	serving  sync.WaitGroup
+	finished bool
+
+	mu     sync.Mutex // guards what follows
+	peers  []*Peer
+	others []*serverConn // connections that did not become a peer
+	dialed int
+}
+
+// Run runs a scenario. It must be the only one that runs in the process.
+func Run(t *testing.T, about About, scenario func(*Bench)) {
+	b := &Bench{Story: &Story{about: about, settle: synctest.Wait}, Log: NewLog()}
+	w := startWatch(b.Story, &b.alive)
+	defer w.stop()
+	defer func() {
+		// When a scenario has failed, goroutines may be left in the bubble. That
+		// was said already, or hides behind something that was.
+		if v := recover(); v != nil && !(t.Failed() && strings.Contains(fmt.Sprint(v), "deadlock")) {
+			panic(v)
+		}
+	}()
+	synctest.Test(t, func(t *testing.T) {
+		b.t = t
+		b.began = time.Now()
+		b.report = reporter(t)
+		b.listener = newListener()
+		w.enter()
+		t.Cleanup(b.close)
+		scenario(b)
+		b.finish()
+	})
+}
+
+// Serve starts the server under test. stop, which may be nil, ends what the
+// server keeps running besides its connections.
+func (b *Bench) Serve(server *http.Server, stop func()) {
+	b.http, b.stop = server, stop
+	b.serving.Go(func() { server.Serve(b.listener) })
+}
+
+// Pass lets time pass.
+func (b *Bench) Pass(d time.Duration) {
+	b.Did("%v pass", d)
+	time.Sleep(d)
+	b.Settle()
+}
+
+// Settle waits until all that can happen without time passing has happened.
+func (b *Bench) Settle() {
+	b.alive.Add(1)
+	synctest.Wait()
+	b.alive.Add(1)
+}
+
+// Call calls a function of the server and demands that it returns within limit.
+func (b *Bench) Call(what string, limit time.Duration, f func()) {
+	b.Did("%s is called", what)
+	done := b.Start(f)
+	if !done.Within(limit) {
+		b.Fail("%s has not returned after %v.", what, limit)
+	}
+}
+
+// Start calls a function of the server in a goroutine of its own.
+func (b *Bench) Start(f func()) *Call {
+	c := &Call{began: time.Now(), done: make(chan struct{})}
+	go func() {
+		defer close(c.done)
+		f()
+		c.took = time.Since(c.began)
+	}()
+	return c
+}
+
+// Call is a call of a function of the server.
+type Call struct {
+	began time.Time
+	took  time.Duration
+	done  chan struct{}
+}
+
+// Returned reports whether the call has returned.
+func (c *Call) Returned() bool {
+	select {
+	case <-c.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// Within reports whether the call has returned at most limit after it began.
+func (c *Call) Within(limit time.Duration) bool {
+	timer := time.NewTimer(time.Until(c.began.Add(limit)))
+	defer timer.Stop()
+	select {
+	case <-c.done:
+		return c.took <= limit
+	case <-timer.C:
+		synctest.Wait() // the limit itself still counts
+		return c.Returned() && c.took <= limit
+	}
+}
+
+// address returns the TCP address that the next connection comes from.
+func (b *Bench) address(ip string) net.Addr {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.dialed++
+	addr := &net.TCPAddr{IP: net.IPv4(10, 1, byte(b.dialed>>8), byte(b.dialed)), Port: 10000 + b.dialed%50000}
+	if strings.HasPrefix(ip, "::ffff:") {
+		return mapped(net.JoinHostPort(ip, fmt.Sprint(addr.Port)))
+	}
+	if ip != "" {
+		addr.IP = net.ParseIP(ip)
+	}
+	return addr
+}
+
+// mapped is the address of an IPv4 peer on a socket of IPv6, in the notation
+// that net.TCPAddr does not show.
+type mapped string
+
+func (m mapped) Network() string { return "tcp" }
+func (m mapped) String() string  { return string(m) }
+
+// Connect lets a peer connect with an ordinary handshake, and demands that it
+// succeeds.
+func (b *Bench) Connect(name string) *Peer { return b.ConnectFrom(name, Request{}) }
+
+// ConnectFrom is Connect with a special request.
+func (b *Bench) ConnectFrom(name string, r Request) *Peer {
+	peer, answer := b.Handshake(name, r)
+	if peer == nil {
+		b.Fail("%s could not connect: %s. A handshake is answered with 101.", name, answer)
+	}
+	b.Settle() // the server may still be busy with it after the answer
+	return peer
+}
+
+// Answer is the server's answer to an HTTP request.
+type Answer struct {
+	Status int // 0 if there was none
+	Header http.Header
+	Body   string
+	Err    error // why there was none
+}
+
+// String describes the answer for a person.
+func (a Answer) String() string {
+	switch {
+	case a.Err != nil:
+		return fmt.Sprintf("the server gave no answer (%v)", a.Err)
+	case len(a.Body) == 0:
+		return fmt.Sprintf("the server answered %d %s with an empty body", a.Status, http.StatusText(a.Status))
+	case len(a.Body) > 80:
+		return fmt.Sprintf("the server answered %d %s", a.Status, http.StatusText(a.Status))
+	}
+	return fmt.Sprintf("the server answered %d %s (%q)", a.Status, http.StatusText(a.Status), strings.TrimSpace(a.Body))
+}
+
+// Handshake asks for a WebSocket and returns the answer, and the peer if it is
+// 101.
+func (b *Bench) Handshake(name string, r Request) (*Peer, Answer) {
+	b.Did("%s", describe(name, r))
+	return b.handshake(name, r)
+}
+
+// HandshakeQuietly is Handshake without a word in the story.
+func (b *Bench) HandshakeQuietly(r Request) (*Peer, Answer) { return b.handshake("a peer", r) }
+
+// handshake is Handshake without a word in the story. It may be called from
+// several goroutines.
+func (b *Bench) handshake(name string, r Request) (*Peer, Answer) {
+	conn, server, err := b.listener.dial(b.address(r.IP))
+	if err != nil {
+		return nil, Answer{Err: err}
+	}
+	answer, early := b.exchange(conn, r.Bytes("/ws"))
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if answer.Status != http.StatusSwitchingProtocols {
+		conn.Close()
+		b.others = append(b.others, server)
+		return nil, answer
+	}
+	peer := newPeer(name, b.Story, conn, server, early)
+	b.peers = append(b.peers, peer)
+	return peer, answer
+}
+
+// HandshakeAll lets n peers connect at the same time, and returns those that got
+// in, and all answers.
+func (b *Bench) HandshakeAll(name string, n int, r Request) (peers []*Peer, answers []Answer) {
+	b.Did("%d handshakes at once: %s", n, describe(name, r))
+	answers = make([]Answer, n)
+	in := make([]*Peer, n)
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() { in[i], answers[i] = b.handshake(fmt.Sprintf("%s %d", name, i+1), r) })
+	}
+	all.Wait()
+	for _, p := range in {
+		if p != nil {
+			peers = append(peers, p)
+		}
+	}
+	return peers, answers
+}
+
+// describe says in the story what a handshake is.
+func describe(name string, r Request) string {
+	verb := "connects"
+	if r.Plain {
+		verb = "sends a plain GET for /ws"
+	}
+	s := name + " " + verb
+	if r.IP != "" {
+		s += " from " + r.IP
+	}
+	for _, key := range []string{"Origin", "X-Forwarded-For"} {
+		if r.Header[key] != nil {
+			s += fmt.Sprintf(", with %s: %s", key, strings.Join(r.Header[key], ", "))
+		}
+	}
+	return s
+}
+
+// exchange sends a request and reads the answer.
+func (b *Bench) exchange(conn net.Conn, request []byte) (answer Answer, early []byte) {
+	conn.SetDeadline(time.Now().Add(Patience))
+	defer conn.SetDeadline(time.Time{})
+	wrote := make(chan struct{})
+	go func() {
+		defer close(wrote)
+		conn.Write(request)
+	}()
+	response, body, early, err := readAnswer(conn)
+	if err != nil {
+		conn.Close()
+		<-wrote
+		return Answer{Err: plainly(err)}, nil
+	}
+	<-wrote
+	return Answer{Status: response.StatusCode, Header: response.Header, Body: string(body)}, early
+}
+
+// plainly says what a network error means.
+func plainly(err error) error {
+	if timeout, ok := err.(net.Error); ok && timeout.Timeout() {
+		return fmt.Errorf("it was still silent after %v", Patience)
+	}
+	if strings.Contains(err.Error(), "EOF") {
+		return fmt.Errorf("it closed the connection")
+	}
+	return err
+}
+
+// Get asks for a path with a plain GET.
+func (b *Bench) Get(path string) Answer {
+	conn, server, err := b.listener.dial(b.address(""))
+	if err != nil {
+		return Answer{Err: err}
+	}
+	defer conn.Close()
+	b.mu.Lock()
+	b.others = append(b.others, server)
+	b.mu.Unlock()
+	answer, _ := b.exchange(conn, Request{Plain: true}.Bytes(path))
+	return answer
+}
+
+// Raw is a connection on which nothing has been said yet, and nothing is read.
+type Raw struct {
+	net.Conn
+	server *serverConn
+}
+
+// Gone reports whether the server has closed its end of the connection.
+func (r *Raw) Gone() bool { return !r.server.closed().IsZero() }
+
+// Dial opens a connection and does nothing with it.
+func (b *Bench) Dial(name string) *Raw {
+	b.Did("%s opens a TCP connection", name)
+	conn, server, err := b.listener.dial(b.address(""))
+	if err != nil {
+		b.Fail("%s could not connect: %v.", name, err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.others = append(b.others, server)
+	b.t.Cleanup(func() { conn.Close() })
+	return &Raw{Conn: conn, server: server}
+}
+
+// LeftBehind says where the goroutines of the server are, each in a line.
+func (b *Bench) LeftBehind() []string {
+	self := goroutines(false)[0]
+	var lines []string
+	for _, g := range bubbleGoroutines(self.bubble) {
+		if _, own := g.where(); own && !g.in("testing.tRunner") {
+			lines = append(lines, g.leftBehind())
+		}
+	}
+	return lines
+}
+
+// finish ends a scenario that went well: everybody leaves, and nothing of their
+// connections may be left.
+func (b *Bench) finish() {
+	b.Settle()
+	for _, p := range b.peers {
+		if saw := p.violation(); saw != "" {
+			b.Fail("%s.", saw)
+		}
+		if p.broken != nil {
+			b.Fail("%s got something that is no WebSocket frame: %v.", p.Name, p.broken)
+		}
+	}
+	for _, r := range b.Log.Records() {
+		if strings.HasPrefix(r.Message, "http: ") && !strings.HasPrefix(r.Message, "http: TLS handshake error") {
+			b.Fail("net/http complains in the server's log: %s", r)
+		}
+	}
+	b.Did("everybody leaves, and %v pass", goodWhile)
+	b.close()
+	for _, p := range b.peers {
+		if !p.Gone() {
+			b.Fail("%s has left, but the server has not closed the connection.", p.Name)
+		}
+	}
+	for _, c := range b.others {
+		if c.closed().IsZero() {
+			b.Fail("a peer that was not let in has left, but the server has not closed its connection.")
+		}
+	}
+	if left := b.LeftBehind(); len(left) > 0 {
+		b.Fail("%d goroutines are left behind:\n%s", len(left), strings.Join(left[:min(len(left), 3)], "\n"))
+	}
+}
+
+// goodWhile is longer than all the timeouts of a server together.
+const goodWhile = 5 * time.Minute
+
+// close lets everybody leave and ends the server.
+func (b *Bench) close() {
+	if b.finished || b.http == nil {
+		return
+	}
+	b.finished = true
+	for _, p := range b.peers {
+		p.mu.Lock()
+		if p.mode == stalled {
+			p.mode = vanished
+			close(p.resume)
+		}
+		p.mu.Unlock()
+		p.reset()
+	}
+	time.Sleep(goodWhile)
+	synctest.Wait()
+	b.http.Close()
+	if b.stop != nil {
+		b.Start(b.stop).Within(goodWhile)
+	}
+	time.Sleep(goodWhile)
+	synctest.Wait()
+}

@@ -1,0 +1,199 @@
+package wstest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+)
+
+const (
+	// reportVar names, in a child process, the folder that it reports into.
+	reportVar = "WSWORKSHOP_REPORT"
+
+	// nativeVar, when set, runs all promises in the test's own process: for a
+	// debugger, a profile, or many repetitions.
+	nativeVar = "WSWORKSHOP_NATIVE"
+
+	// childTime bounds one promise, in real time.
+	childTime = 60 * time.Second
+)
+
+// Isolate runs the current test once more in a process of its own, and fails it
+// with what that process reports: so that a panic, a deadlock or a data race in
+// one promise is told in a sentence, and hides no other. It reports false when
+// this is that process already; then the test must do its work.
+func Isolate(t *testing.T, about About) bool {
+	if os.Getenv(reportVar) != "" || os.Getenv(nativeVar) != "" || testing.CoverMode() != "" {
+		return false
+	}
+	dir := t.TempDir()
+	ctx, cancel := context.WithTimeout(t.Context(), childTime)
+	defer cancel()
+	child := exec.CommandContext(ctx, executable(t), "-test.run="+exactly(t.Name()), "-test.count=1", "-test.timeout=0")
+	child.Env = append(os.Environ(), reportVar+"="+dir, fmt.Sprintf("GOMAXPROCS=%d", runtime.GOMAXPROCS(0)),
+		"GORACE="+os.Getenv("GORACE")+" atexit_sleep_ms=0") // by default the race detector sleeps a second at exit
+	output, err := child.CombinedOutput()
+	if err == nil {
+		return true
+	}
+
+	report, _ := os.ReadFile(filepath.Join(dir, "report"))
+	if len(report) == 0 {
+		story, _ := os.ReadFile(filepath.Join(dir, "story"))
+		var lines []string
+		for line := range strings.Lines(string(story)) {
+			lines = append(lines, strings.TrimSuffix(line, "\n"))
+		}
+		saw := translate(string(output), errors.Is(ctx.Err(), context.DeadlineExceeded))
+		report = []byte(about.tell(lines, saw))
+	}
+	fail(t, string(report))
+	return true
+}
+
+func executable(t *testing.T) string {
+	path, err := os.Executable()
+	if err != nil {
+		t.Fatalf("the test cannot find its own program: %v", err)
+	}
+	return path
+}
+
+// exactly returns a pattern for -test.run that matches one test.
+func exactly(name string) string {
+	parts := strings.Split(name, "/")
+	for i, part := range parts {
+		parts[i] = "^" + regexp.QuoteMeta(part) + "$"
+	}
+	return strings.Join(parts, "/")
+}
+
+// fail prints a report under the name of the test, and fails it.
+func fail(t *testing.T, report string) {
+	fmt.Fprintln(t.Output(), report)
+	t.FailNow()
+}
+
+// reporter returns the function that ends a scenario with a failure. In a child
+// process that is the end of the process, whatever the server is doing.
+func reporter(t *testing.T) func(string) {
+	return func(report string) {
+		if sendReport(report) {
+			os.Exit(1)
+		}
+		fail(t, report)
+	}
+}
+
+// sendReport leaves a report where the parent finds it. It reports false if this
+// is no child process.
+func sendReport(report string) bool {
+	dir := os.Getenv(reportVar)
+	if dir == "" {
+		return false
+	}
+	os.WriteFile(filepath.Join(dir, "report"), []byte(report), 0o600)
+	return true
+}
+
+// noteForParent keeps a line of the story where the parent finds it if this
+// process dies.
+func noteForParent(line string) {
+	dir := os.Getenv(reportVar)
+	if dir == "" {
+		return
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "story"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err == nil {
+		fmt.Fprintln(f, line)
+		f.Close()
+	}
+}
+
+// explanations say what the runtime and gorilla mean.
+var explanations = []struct{ says, means string }{
+	{"concurrent write to websocket connection", "two goroutines wrote to one connection at the same time: only the write pump may write messages and pings"},
+	{"repeated read on failed websocket connection", "the read loop went on after an error: an error from ReadMessage is final, so return"},
+	{"send on closed channel", "one goroutine closed a channel while another still sent on it: let a done channel say that the connection has ended, and never close the queue"},
+	{"close of closed channel", "a channel was closed twice: let sync.Once close it"},
+	{"close of nil channel", "a channel was closed that was never made"},
+	{"concurrent map", "a map was used by several goroutines at the same time: hold the mutex around each use"},
+	{"negative WaitGroup counter", "a WaitGroup was done more often than it was added to"},
+	{"WaitGroup", "a WaitGroup was added to while another goroutine was already waiting for it"},
+	{"unlock of unlocked", "a mutex was unlocked that nobody had locked"},
+	{"nil pointer dereference", "something was used that is nil"},
+	{"the bench lets this", "the test let the connection panic in a pump, and nothing recovered in that goroutine"},
+}
+
+var (
+	crashLine = regexp.MustCompile(`(?m)^(panic|fatal error): (.*)$`)
+	raceLine  = regexp.MustCompile(`(?s)WARNING: DATA RACE\n(.*?)\n==================`)
+)
+
+// translate says in words why a child process died.
+func translate(output string, timeout bool) string {
+	if crash := crashLine.FindStringSubmatch(output); crash != nil {
+		what := strings.TrimSuffix(crash[2], " [recovered]")
+		said := fmt.Sprintf("the whole program died: %s: %s", crash[1], what)
+		if place, ok := firstOwn(output[strings.Index(output, crash[0]):]); ok {
+			said += fmt.Sprintf("\nin %s", place)
+		}
+		for _, e := range explanations {
+			if strings.Contains(what, e.says) {
+				return said + "\nThat is: " + e.means + "."
+			}
+		}
+		return said + "."
+	}
+	if race := raceLine.FindStringSubmatch(output); race != nil {
+		return "a data race: two goroutines used the same variable at the same time, and one of them wrote.\n" + racePlaces(race[1])
+	}
+	if timeout {
+		return fmt.Sprintf("no end after %v of real time, so the test was stopped.", childTime)
+	}
+	if len(output) > 2000 {
+		output = output[len(output)-2000:]
+	}
+	return "the test ended without a report. It printed:\n" + strings.TrimSpace(output)
+}
+
+// firstOwn returns the first place in a goroutine dump that belongs to the
+// server under test.
+func firstOwn(dump string) (frame, bool) {
+	for _, g := range parseDump(dump) {
+		if f, ok := g.where(); ok {
+			return f, true
+		}
+	}
+	return frame{}, false
+}
+
+var raceFrame = regexp.MustCompile(`(?m)^  (\S+)\(.*\)\n      (\S+):(\d+)`)
+
+// racePlaces returns the two accesses of a report of the race detector, each
+// with its place in the server under test.
+func racePlaces(report string) string {
+	var b bytes.Buffer
+	for block := range strings.SplitSeq(report, "\n\n") {
+		head, _, _ := strings.Cut(block, " at ")
+		if head != "Read" && head != "Write" && !strings.HasPrefix(head, "Previous ") {
+			continue
+		}
+		for _, m := range raceFrame.FindAllStringSubmatch(block, -1) {
+			if f := (frame{function: m[1], file: m[2], line: m[3]}); f.own() {
+				fmt.Fprintf(&b, "%s in %s\n", strings.ToLower(head), f)
+				break
+			}
+		}
+	}
+	return strings.TrimSpace(b.String())
+}

@@ -1,0 +1,82 @@
+package wstest
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+)
+
+// Log collects log records. It is an [slog.Handler].
+type Log struct {
+	attrs []slog.Attr // of the loggers made by With
+	store *logStore
+}
+
+type logStore struct {
+	mu      sync.Mutex // guards records
+	records []Record
+}
+
+// Record is one log record, with the attributes of its logger.
+type Record struct {
+	Level   slog.Level
+	Message string
+	Attrs   []slog.Attr
+}
+
+// NewLog returns an empty log.
+func NewLog() *Log { return &Log{store: new(logStore)} }
+
+// Logger returns a logger that writes to the log.
+func (l *Log) Logger() *slog.Logger { return slog.New(l) }
+
+// Records returns the records so far.
+func (l *Log) Records() []Record {
+	l.store.mu.Lock()
+	defer l.store.mu.Unlock()
+	return append([]Record{}, l.store.records...)
+}
+
+// Clear forgets all records.
+func (l *Log) Clear() {
+	l.store.mu.Lock()
+	defer l.store.mu.Unlock()
+	l.store.records = nil
+}
+
+func (l *Log) Enabled(context.Context, slog.Level) bool { return true }
+
+func (l *Log) Handle(_ context.Context, r slog.Record) error {
+	record := Record{Level: r.Level, Message: r.Message, Attrs: append([]slog.Attr{}, l.attrs...)}
+	r.Attrs(func(a slog.Attr) bool {
+		record.Attrs = append(record.Attrs, a)
+		return true
+	})
+	l.store.mu.Lock()
+	defer l.store.mu.Unlock()
+	l.store.records = append(l.store.records, record)
+	return nil
+}
+
+func (l *Log) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return &Log{attrs: append(append([]slog.Attr{}, l.attrs...), attrs...), store: l.store}
+}
+
+// WithGroup ignores the group: a contract looks for values, not for paths.
+func (l *Log) WithGroup(string) slog.Handler { return l }
+
+// String shows the record on one line, long values cut short.
+func (r Record) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %q", r.Level, r.Message)
+	for _, a := range r.Attrs {
+		value := a.Value.String()
+		if first, _, cut := strings.Cut(value, "\n"); cut || len(first) > 80 {
+			value = first[:min(len(first), 80)] + "..."
+		}
+		fmt.Fprintf(&b, " %s=%s", a.Key, value)
+	}
+	return b.String()
+}

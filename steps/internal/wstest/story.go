@@ -1,0 +1,78 @@
+package wstest
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+)
+
+// About says which promise a scenario is about.
+type About struct {
+	Promise string // "2.2 a silent peer is gone after 60 s"
+	Cause   string // what usually breaks it
+	Read    string // where to read: a file and an anchor
+}
+
+// Story is what has happened in a scenario, so that a failure can tell it.
+type Story struct {
+	about  About
+	report func(string) // takes the failure and does not return
+	settle func()       // waits until all that can happen has happened
+	began  time.Time
+
+	mu    sync.Mutex // guards lines
+	lines []string
+}
+
+// Did adds an event to the story.
+func (s *Story) Did(format string, args ...any) {
+	line := fmt.Sprintf("%7s  %s", time.Since(s.began).Round(time.Millisecond), fmt.Sprintf(format, args...))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lines = append(s.lines, line)
+	noteForParent(line)
+}
+
+// Fail ends the scenario: saw says what the server did, in a sentence.
+func (s *Story) Fail(saw string, args ...any) {
+	s.report(s.Tell(fmt.Sprintf(saw, args...)))
+	panic("unreachable: report does not return")
+}
+
+// FailBecause is Fail with a cause of its own.
+func (s *Story) FailBecause(cause, saw string, args ...any) {
+	s.about.Cause = cause
+	s.Fail(saw, args...)
+}
+
+// Tell returns the text of a failure.
+func (s *Story) Tell(saw string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.about.tell(s.lines, saw)
+}
+
+// maxStory is how many events a failure tells, the last ones.
+const maxStory = 12
+
+func (a About) tell(lines []string, saw string) string {
+	var b strings.Builder
+	if len(lines) > 0 {
+		b.WriteString("What happened (in the time of the test, not yours):\n")
+	}
+	if skipped := len(lines) - maxStory; skipped > 0 {
+		fmt.Fprintf(&b, "         (%d earlier events)\n", skipped)
+		lines = lines[skipped:]
+	}
+	for _, line := range lines {
+		b.WriteString(line + "\n")
+	}
+	fmt.Fprintf(&b, "Seen:     %s\n", strings.ReplaceAll(saw, "\n", "\n          "))
+	fmt.Fprintf(&b, "Promised: %s.\n", a.Promise)
+	if a.Cause != "" {
+		fmt.Fprintf(&b, "Usually:  %s\n", a.Cause)
+	}
+	fmt.Fprintf(&b, "Read:     %s", a.Read)
+	return b.String()
+}
