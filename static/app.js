@@ -80,7 +80,7 @@ function showClose(close) {
   $("refused").hidden = opened || asked;
 
   // Failed attempts are not worth a line each: there may be many.
-  if (opened) addEntry("note", `connection closed: ${code}, ${name}`);
+  if (opened) addEntry("note", `connection closed: ${code}, ${name}. ${words}`);
   announce(`Closed: ${code}, ${name}. ${words} ${client.wanted ? "Trying again." : "Not trying again."}`);
 }
 
