@@ -84,11 +84,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusServiceUnavailable, shutdownRetry)
 		return
 	}
-	leave := s.hub.Leave
 	served := false
 	defer func() {
 		if !served {
-			leave()
+			s.hub.Leave()
 		}
 	}()
 
@@ -97,10 +96,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusTooManyRequests, wait)
 		return
 	}
-	leave = func() {
-		s.gate.leave(addr)
-		s.hub.Leave()
-	}
+	defer func() {
+		if !served {
+			s.gate.leave(addr)
+		}
+	}()
 
 	conn, err := s.upgrader.Upgrade(w, r, nil)
 	if err != nil {
@@ -118,7 +118,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.log.Info("connected", "addr", addr)
 	served = true
 	go func() {
-		defer leave()
+		defer s.hub.Leave()
+		defer s.gate.leave(addr)
 		s.serve(c)
 	}()
 }

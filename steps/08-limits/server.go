@@ -91,9 +91,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}()
 
-	// TODO(8.1): ask the gate, and refuse with 429 if it says to wait. From then on
-	// leaving the hub means leaving the gate as well, on each way out. Log the
-	// address, too, instead of r.RemoteAddr.
+	// TODO(8.1): ask the gate, and refuse with 429 if it says to wait. Once it has
+	// let the handshake in, leave the gate again, unless the client is served.
+	// Log the address, too, instead of r.RemoteAddr.
 	conn, err := s.upgrader.Upgrade(w, r, nil)
 	if err != nil {
 		// Upgrade has answered the request already.
@@ -110,6 +110,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.log.Info("connected", "addr", r.RemoteAddr)
 	served = true
 	go func() {
+		// TODO(8.1): leave the gate when serve has returned.
 		defer s.hub.Leave()
 		s.serve(c)
 	}()
