@@ -24,16 +24,10 @@ var broadcast = []Promise{
 					peers = append(peers, s.Connect(name))
 				}
 				const each = 10
-				s.Did("all four send %d messages, at the same time", each)
-				var all sync.WaitGroup
+				s.Did("all four send %d messages in one go, at the same time", each)
 				for _, p := range peers {
-					all.Go(func() {
-						for _, text := range texts(p.Name, each) {
-							p.SendQuietly(text)
-						}
-					})
+					p.SendRaw(inOneGo(texts(p.Name, each)))
 				}
-				all.Wait()
 				for _, p := range peers {
 					seen := make(map[string]int)
 					for i := range each * len(peers) {
@@ -74,6 +68,10 @@ var broadcast = []Promise{
 			t.scene(func(s *scene) {
 				ann, bob, eve := s.Connect("ann"), s.Connect("bob"), s.Connect("eve")
 				eve.StopReading()
+				more, _ := s.HandshakeAll("another one who does not read", 9, wstest.Request{})
+				for _, p := range more {
+					p.Stall()
+				}
 				for i, text := range texts("news", 2*sendQueueSize) {
 					if i < 3 {
 						s.Did("Broadcast(%q)", text)
@@ -81,7 +79,7 @@ var broadcast = []Promise{
 						s.Did("and so on, up to 128 messages")
 					}
 					if !s.Start(func() { s.Broadcast([]byte(text)) }).Within(0) {
-						s.Fail("Broadcast(%q) did not return at once: eve, who does not read, delays it.", text)
+						s.Fail("Broadcast(%q) did not return at once: a peer who does not read delays it.", text)
 					}
 					s.Settle()
 					for _, p := range []*wstest.Peer{ann, bob} {
@@ -91,6 +89,26 @@ var broadcast = []Promise{
 					}
 				}
 			})
+			t.scene(func(s *scene) {
+				eve, id := s.connectID("eve")
+				eve.StopReading()
+				s.Did("%d messages are sent to eve's id", 2*sendQueueSize)
+				refused := false
+				for i, text := range texts("for eve", 2*sendQueueSize) {
+					var err error
+					if !s.Start(func() { err = s.Send(id, text) }).Within(0) {
+						s.FailBecause("Send still waits for room in the queue, as it did in step 3.",
+							"message %d to eve, who does not read, was not queued or refused at once.", i+1)
+					}
+					refused = refused || err != nil
+					s.Settle()
+				}
+				s.Pass(grace)
+				if !refused && !eve.Gone() {
+					s.FailBecause("Send drops a message when the queue is full, and says nothing.",
+						"each Send returned nil and eve is still connected, although her queue holds %d messages.", sendQueueSize)
+				}
+			})
 		},
 	},
 	{
@@ -98,9 +116,11 @@ var broadcast = []Promise{
 		cause: "a full send queue does not end its client, or ends it only when the write that is blocked has timed out; or others are ended with it.",
 		test: func(t *trial) {
 			t.scene(func(s *scene) {
-				ann, eve := s.Connect("ann"), s.Connect("eve")
+				ann, bob, eve := s.Connect("ann"), s.Connect("bob"), s.Connect("eve")
 				s.talk(ann, "hello")
+				bob.WantText("hello")
 				eve.WantText("hello")
+				bob.StopReading()
 				eve.StopReading()
 				send := func(text string) weak.Pointer[byte] {
 					message := append(make([]byte, 0, 1024), text...)
@@ -116,15 +136,20 @@ var broadcast = []Promise{
 				for _, text := range texts("news", sendQueueSize-2) {
 					queued = send(text)
 				}
-				eve.WantOpen(fmt.Sprintf("her queue has room for %d messages", sendQueueSize))
-				s.wantOnline(2)
+				room := fmt.Sprintf("there is room for %d messages in the queue of a peer", sendQueueSize)
+				bob.WantOpen(room)
+				eve.WantOpen(room)
+				s.wantOnline(3)
+				bob.ResumeReading()
+				bob.WantText(texts("news", sendQueueSize-2)...)
 				s.Did("and 10 more")
 				for _, text := range texts("more", 10) {
 					send(text)
 				}
 				s.Pass(grace)
 				eve.WantGone("her queue has been full")
-				s.wantOnline(1)
+				bob.WantText(texts("more", 10)...)
+				s.wantOnline(2)
 				runtime.GC()
 				runtime.GC() // what a pool holds survives the first
 				if queued.Value() != nil {

@@ -1,6 +1,8 @@
 package contract
 
 import (
+	"bufio"
+	"bytes"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -30,12 +32,13 @@ var limits = []Promise{
 	},
 	{
 		Task: "8.1", Name: "a hundred handshakes at once from one address yield exactly the cap",
-		cause: "the check and the count are not made under one lock: between them others check too.",
+		cause: "the check and the count are not made under one lock, before the upgrade: between them others check too.",
 		test: func(t *trial) {
 			t.scene(func(s *scene) {
+				there := len(s.fillSome("10.9.0.1", maxPerIP/2)) // so that the rate alone would let too many in
 				in, answers := s.HandshakeAll("ann", 100, wstest.Request{IP: "10.9.0.1"})
-				if len(in) != maxPerIP {
-					s.Fail("%d of 100 got in, and not %d.", len(in), maxPerIP)
+				if len(in) != maxPerIP-there {
+					s.Fail("%d of 100 got in beside the %d that were there, and not %d.", len(in), there, maxPerIP-there)
 				}
 				for _, a := range answers {
 					if a.Status != http.StatusSwitchingProtocols && a.Status != http.StatusTooManyRequests {
@@ -88,7 +91,7 @@ var limits = []Promise{
 	},
 	{
 		Task: "8.3", Name: "a flooding peer is slowed to its rate, loses nothing and disturbs nobody",
-		cause: "the read pump does not wait for the limiter before it reads on; or it drops messages; or the read deadline passes while it waits.",
+		cause: "the read pump does not wait for the limiter before it reads on, or all connections share one; or it drops messages; or the read deadline passes while it waits; or a lock is held meanwhile.",
 		test: func(t *trial) {
 			t.scene(func(s *scene) {
 				ann, bob, cat := s.Connect("ann"), s.Connect("bob"), s.Connect("cat")
@@ -110,6 +113,9 @@ var limits = []Promise{
 					if got < due-2 || got > due+2 {
 						s.Fail("bob has got %d of ann's messages after %v. At %d at once and %d a second it should be %d. (%s)",
 							got, passed, messageBurst, messageRate, due, how(ann, bob))
+					}
+					if taken := ann.Sent(); taken > got+flood/2 { // what a read buffer holds is fine
+						s.Fail("the server has read %d of ann's messages, but handed on %d: what it should leave unread fills its memory.", taken, got)
 					}
 					cat.Messages()
 					cat.SendQuietly("hello")
@@ -194,7 +200,8 @@ func (s *scene) wantFull(ip string) {
 	if answer.Status != http.StatusTooManyRequests {
 		s.Fail("a connection over the cap gets 429; %s.", answer)
 	}
-	s.wantRetryAfter(answer)
+	wait := s.wantRetryAfter(answer)
+	s.FailUnless(wait <= time.Hour, "the answer tells to wait for %v: Retry-After is in seconds.", wait)
 }
 
 // hammer tries n handshakes from ip at once, one after the other. Who gets in
@@ -223,9 +230,16 @@ func slots(t *trial) {
 		{"is reset", func(s *scene, p *wstest.Peer) { p.Reset() }},
 		{"vanishes", func(s *scene, p *wstest.Peer) { p.Vanish() }},
 		{"sends too big a message", func(s *scene, p *wstest.Peer) { p.SendFrame(wstest.Text(long(maxMessageSize + 1))) }},
-		{"is too slow", func(s *scene, p *wstest.Peer) {
+		{"does not read", func(s *scene, p *wstest.Peer) {
 			p.StopReading()
 			s.Send(s.lastID(), "hello")
+		}},
+		{"is cut off because its queue is full", func(s *scene, p *wstest.Peer) {
+			p.StopReading()
+			id := s.lastID()
+			for range 2 * sendQueueSize {
+				s.Send(id, "hello")
+			}
 		}},
 		{"has a handler that panics", func(s *scene, p *wstest.Peer) { p.Send("panic") }},
 		{"sends a plain GET", func(s *scene, p *wstest.Peer) {
@@ -304,11 +318,17 @@ func forwarded(t *trial) {
 		fill(s, via("10.8.8.1", "203.0.113.7"))
 		full(s, via("10.8.8.2", "203.0.113.7"), "203.0.113.7 is full, through whichever proxy it comes")
 		full(s, via("10.8.8.1", "198.51.100.1, 203.0.113.7"), "what stands left of 203.0.113.7 was sent by the client and can be forged")
+		full(s, via("10.8.8.1", "198.51.100.1,203.0.113.7"), "a list may have no space after its commas")
 		full(s, via("10.8.8.1", "198.51.100.1", "203.0.113.7"), "two header lines are one list")
+		full(s, via("10.8.8.1", "::ffff:203.0.113.7"), "::ffff:203.0.113.7 is 203.0.113.7")
 		full(s, via("10.8.8.1", "203.0.113.7, 10.8.8.9"), "10.8.8.9 is a trusted proxy too: the client stands left of it")
 		full(s, via("::ffff:10.8.8.1", "203.0.113.7"), "::ffff:10.8.8.1 is the trusted proxy 10.8.8.1")
 		free(s, via("10.8.8.1", "203.0.113.8"), "203.0.113.8 has no connection, and only shares the proxy")
 		free(s, via("203.0.113.9", "203.0.113.7"), "203.0.113.9 is no trusted proxy, and counts for itself")
+		for _, odd := range []string{"", "unknown", "203.0.113.8, nonsense, "} {
+			_, answer := s.Handshake("somebody else", via("10.8.8.3", odd))
+			s.FailUnless(answer.Err == nil, "a proxy may send what is no address; %s.", answer)
+		}
 	})
 	t.sceneWith(cfg, func(s *scene) {
 		fill(s, via("203.0.113.9", "198.51.100.1"))
@@ -324,30 +344,25 @@ func forwarded(t *trial) {
 
 func forgetting(t *trial) {
 	t.scene(func(s *scene) {
-		s.Did("for 200 s 10.9.0.1 tries ten times a second, and leaves each time that it gets in")
-		in := 0
-		for i := range 2000 {
-			in += s.hammer("10.9.0.1", 1)
-			if i%10 == 0 {
-				s.hammer("10.9.0.2", 1) // gives the server an occasion to forget
-			}
-			time.Sleep(time.Second / 10)
+		s.Did("for 200 s 10.9.0.1 tries more often than it may, and leaves each time that it gets in")
+		in := s.hammer("10.9.0.1", handshakeBurst)
+		for range 100 {
+			time.Sleep(2 * time.Second)
+			s.hammer("10.9.0.2", 1) // gives the server an occasion to forget
+			in += s.hammer("10.9.0.1", 2*handshakeRate+1)
 		}
 		if most := handshakeBurst + 200*handshakeRate; in > most+2 {
 			s.Fail("it got in %d times, and not %d: its burst has come back too early.", in, most)
 		}
-		if peer, _ := s.HandshakeQuietly(wstest.Request{IP: "10.9.0.1"}); peer != nil && in < handshakeBurst+190*handshakeRate {
-			s.Fail("it got in only %d times in 200 s, although %d handshakes a second are allowed.", in, handshakeRate)
-		}
 	})
 	t.scene(func(s *scene) {
-		const each, rounds = 5000, 10
+		const each, rounds = 600, 10
 		s.Did("each hour %d addresses try a handshake, and are never seen again", each)
 		var first, last uint64
 		refused := 0
 		for round := range rounds {
 			for i := range each {
-				r := httptest.NewRequest("GET", "/ws", nil)
+				r, _ := http.ReadRequest(bufio.NewReader(bytes.NewReader(wstest.Request{}.Bytes("/ws"))))
 				r.RemoteAddr = fmt.Sprintf("10.%d.%d.%d:1234", 20+round, i>>8, i&0xff)
 				w := httptest.NewRecorder()
 				s.HTTP.Handler.ServeHTTP(w, r)

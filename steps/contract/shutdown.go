@@ -1,9 +1,14 @@
 package contract
 
 import (
+	"bufio"
 	"context"
+	"encoding/binary"
+	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"runtime"
 	"strings"
@@ -26,6 +31,7 @@ var shutdown = []Promise{
 				ann.IgnoreClose()
 				down := s.shutDown(time.Minute)
 				s.Settle()
+				s.Call("Broadcast", 0, func() { s.Broadcast([]byte("too late")) })
 				for _, when := range []string{"during", "after"} {
 					_, answer := s.Handshake("bob", wstest.Request{})
 					if answer.Status != http.StatusServiceUnavailable {
@@ -40,7 +46,7 @@ var shutdown = []Promise{
 	},
 	{
 		Task: "6.2", Name: "every peer gets what was queued for it, then 1001",
-		cause: "the write pump does not empty its queue before it ends, or a client is not finished with CloseGoingAway, or its close frame is sent before the queue is empty.",
+		cause: "the write pump does not empty its queue before it ends, or a client is not finished with CloseGoingAway, or its close frame is sent before the queue is empty, or the reason has more than 123 bytes, so that gorilla sends no frame at all.",
 		test: func(t *trial) {
 			t.scene(func(s *scene) {
 				ann, bob := s.Connect("ann"), s.Connect("bob")
@@ -116,7 +122,7 @@ var shutdown = []Promise{
 	},
 	{
 		Task: "6.3", Name: "Shutdown may be called twice, at once, and in a storm of handshakes",
-		cause: "a connection joins after Shutdown has looked at the map: joining and closing the hub need the same lock. Or something is closed twice.",
+		cause: "a connection joins after Shutdown has looked at the map, and is neither counted nor told: count it before the upgrade, under the lock that closes the hub, and look once more after it has joined. Or something is closed twice; or the second call does not wait.",
 		test: func(t *trial) {
 			t.scene(func(s *scene) {
 				for range 10 {
@@ -146,11 +152,12 @@ var shutdown = []Promise{
 				s.wantNil(s.shutDown(time.Minute))
 				s.wantOnline(0)
 			})
+			t.scene(joinLate)
 		},
 	},
 	{
 		Task: "6.3", Name: "on SIGTERM and on Ctrl-C the program drains and exits with 0", real: true,
-		cause: "Shutdown returns before the peers have got their close frame, or does not return.",
+		cause: "Shutdown returns before the peers have got their close frame, or does not return; or the program does not call it.",
 		test:  signals,
 	},
 	{
@@ -158,20 +165,36 @@ var shutdown = []Promise{
 		cause: "when the context is done, Shutdown does not close the sockets that are left; or it returns no error; or it returns before the pumps have ended.",
 		test: func(t *trial) {
 			t.scene(func(s *scene) {
+				s.Did("ten peers connect, and each second one stops reading")
+				var listening []*wstest.Peer
+				for i := range 10 {
+					p, answer := s.HandshakeQuietly(wstest.Request{})
+					if p == nil {
+						s.Fail("number %d could not connect: %s.", i+1, answer)
+					}
+					if i%2 == 0 {
+						p.Stall()
+					} else {
+						listening = append(listening, p)
+					}
+				}
 				ann, bob, cat := s.Connect("ann"), s.Connect("bob"), s.Connect("cat")
 				ann.StopReading()
 				s.talk(cat, "hello")
 				bob.IgnoreClose()
 				down := s.shutDown(time.Second)
 				cat.WantClose(1001)
+				for _, p := range listening {
+					p.WantClose(1001)
+				}
 				s.Pass(time.Second - time.Millisecond)
 				s.FailUnless(!down.Returned(), "Shutdown has returned before its context was done, although ann and bob are still connected.")
 				s.Pass(time.Second / 2)
 				s.FailUnless(down.Returned(), "Shutdown has not returned half a second after its context was done.")
 				s.FailUnless(down.err != nil, "Shutdown has returned nil, although ann and bob had to be cut off.")
+				s.wantNobody(down)
 				ann.WantGone("Shutdown has returned")
 				bob.WantGone("Shutdown has returned")
-				s.wantOnline(0)
 				if left := s.LeftBehind(); len(left) > 0 {
 					s.Fail("Shutdown has returned, but a goroutine is left:\n%s", left[0])
 				}
@@ -183,17 +206,23 @@ var shutdown = []Promise{
 // down is a call of Shutdown.
 type down struct {
 	*wstest.Call
-	err error
+	err    error
+	online string // what GET /online said when it returned
 }
 
-// shutDown calls Shutdown with a context that is done after limit.
+// shutDown calls Shutdown with a context that is done after limit. The context
+// has no deadline to look at: whoever calls may also change his mind.
 func (s *scene) shutDown(limit time.Duration) *down {
 	s.Did("Shutdown is called, with a context of %v", limit)
 	d := new(down)
 	d.Call = s.Start(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), limit)
+		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
+		defer time.AfterFunc(limit, cancel).Stop()
 		d.err = s.Shutdown(ctx)
+		w := httptest.NewRecorder() // not over the network: that would take long enough to hide it
+		s.HTTP.Handler.ServeHTTP(w, httptest.NewRequest("GET", "/online", nil))
+		d.online = strings.TrimSpace(w.Body.String())
 	})
 	return d
 }
@@ -201,8 +230,42 @@ func (s *scene) shutDown(limit time.Duration) *down {
 // wantNil demands that Shutdown returns nil soon.
 func (s *scene) wantNil(d *down) {
 	s.Pass(grace)
-	s.FailUnless(d.Returned(), "Shutdown has not returned, although all peers have left.")
-	s.FailUnless(d.err == nil, "Shutdown has returned the error %v, although all peers have left in time.", d.err)
+	s.FailUnless(d.Returned(), "Shutdown has not returned, although each peer has left, or has had %v to answer its close frame.", closeWait)
+	s.FailUnless(d.err == nil, "Shutdown has returned the error %v, although nobody had to be cut off before its context was done.", d.err)
+	s.wantNobody(d)
+}
+
+// wantNobody demands that nobody was connected when Shutdown returned.
+func (s *scene) wantNobody(d *down) {
+	var count struct{ Online int }
+	err := json.Unmarshal([]byte(d.online), &count)
+	s.FailUnless(err == nil && count.Online == 0, "when Shutdown returned, GET /online said %s: it did not wait until the last connection had ended.", d.online)
+}
+
+// joinLate lets a peer connect so slowly that Shutdown is called while it is
+// being upgraded.
+func joinLate(s *scene) {
+	late := s.Dial("a slow peer")
+	s.Did("it sends a handshake, but does not read the answer yet")
+	sent := s.Start(func() { late.Write(wstest.Request{}.Bytes("/ws")) })
+	s.Settle()
+	s.FailUnless(sent.Returned(), "the server has not read the handshake.")
+	down := s.shutDown(time.Minute)
+	s.Pass(time.Second)
+	s.FailUnless(!down.Returned() || late.Gone(), "Shutdown has returned, but a handshake that began before it is still being answered.")
+	s.Did("the slow peer reads the answer")
+	late.SetReadDeadline(time.Now().Add(grace))
+	got := bufio.NewReader(late)
+	answer, err := http.ReadResponse(got, nil)
+	if err == nil && answer.StatusCode == http.StatusSwitchingProtocols {
+		frame := make([]byte, 4)
+		_, err := io.ReadFull(got, frame)
+		s.FailUnless(err == nil && frame[0] == 0x88, "the slow peer got 101, but then no close frame: nobody told it that the server is shutting down.")
+		code := binary.BigEndian.Uint16(frame[2:])
+		s.FailUnless(code == 1001, "the slow peer got a close frame with %d, and not with 1001.", code)
+		late.Close()
+	}
+	s.wantNil(down)
 }
 
 // FailUnless fails unless ok.
@@ -217,7 +280,7 @@ func signals(t *trial) {
 		t.Skip("Windows has no signals that one process can send to another")
 	}
 	for _, signal := range []os.Signal{syscall.SIGTERM, os.Interrupt} {
-		t.Run(fmt.Sprint(signal), func(sub *testing.T) {
+		exits := t.Run(fmt.Sprint(signal), func(sub *testing.T) {
 			p := wstest.StartProcess(sub, t.about, "program")
 			ann, bob := p.Connect("ann"), p.Connect("bob")
 			ann.Send("hello")
@@ -230,6 +293,9 @@ func signals(t *trial) {
 				p.Fail("the program has ended with %q, and not with the exit code 0. %s", state, p.Tail())
 			}
 		})
+		if !exits {
+			return // the other signal would only say so again
+		}
 	}
 	t.Run("a second signal", func(sub *testing.T) {
 		p := wstest.StartProcess(sub, t.about, "program")

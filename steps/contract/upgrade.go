@@ -43,6 +43,17 @@ var upgrade = []Promise{
 					ann.Want(f)
 				}
 			})
+			t.scene(func(s *scene) {
+				ann, bob := s.Connect("ann"), s.Connect("bob")
+				s.Pass(pongWait / 2)
+				for _, p := range []*wstest.Peer{ann, bob, ann} {
+					p.Send("I am " + p.Name)
+					if !p.HasText("I am " + p.Name) {
+						s.FailBecause("both connections share something that each must have for itself, such as a variable of the Server. Or a deadline of the handshake still holds after it.",
+							"with two peers connected, %s's message did not come back.", p.Name)
+					}
+				}
+			})
 		},
 	},
 	{
@@ -100,48 +111,68 @@ var upgrade = []Promise{
 const causeDev = "Config.AnyOrigin, which -dev sets, is not looked at."
 
 func origins(t *trial) {
-	from := func(origin ...string) wstest.Request {
-		return wstest.Request{Header: http.Header{"Origin": origin}}
-	}
 	cfg := Config{Origins: []string{"https://good.example", "http://dev.example:3000"}}
 	t.sceneWith(cfg, func(s *scene) {
-		for _, origin := range []string{
-			"http://server.example", "https://server.example", "http://SERVER.example", // the same host
-			"https://good.example", "http://dev.example:3000", // listed
-		} {
-			if peer, answer := s.Handshake("ann", from(origin)); peer == nil {
-				s.Fail("%s. The origin %s is allowed.", answer, origin)
-			}
-		}
+		s.wantIn("", "http://server.example", "it is that of the own host")
+		s.wantIn("", "https://server.example", "it is that of the own host")
+		s.wantIn("", "https://good.example", "it is listed")
+		s.wantIn("", "http://dev.example:3000", "it is listed")
 		s.Connect("a program that is no browser and sends no origin")
-		for origin, why := range map[string]string{
-			"https://evil.example":                "it is foreign",
-			"https://good.example.evil.example":   "it only begins like a listed origin",
-			"https://evilgood.example":            "it only ends like a listed origin",
-			"https://server.example.evil.example": "it only begins like the own host",
-			"http://evil-server.example":          "it only ends like the own host",
-			"https://good.example:8443":           "its port is not the listed one",
-			"http://good.example":                 "its scheme is not the listed one",
-			"http://server.example:81":            "its port is not that of the own host",
-			"https://good.example@evil.example":   "its host is what follows the @",
-			"https://evil.example/good.example":   "its host is what stands before the /",
-			"null":                                "it is that of a sandboxed page or a file",
+		for _, o := range []struct{ origin, why string }{
+			{"https://evil.example", "it is foreign"},
+			{"https://good.example.evil.example", "it only begins like a listed origin"},
+			{"https://evilgood.example", "it only ends like a listed origin"},
+			{"https://sub.good.example", "it is another host than the listed one"},
+			{"https://good-example", "a dot in a listed origin is a dot, and no wildcard"},
+			{"https://server.example.evil.example", "it only begins like the own host"},
+			{"http://evil-server.example", "it only ends like the own host"},
+			{"http://sub.server.example", "it is another host than the own one"},
+			{"https://good.example:8443", "its port is not the listed one"},
+			{"http://dev.example", "its port is not the listed one"},
+			{"http://good.example", "its scheme is not the listed one"},
+			{"http://server.example:81", "its port is not that of the own host"},
+			{"https://good.example@evil.example", "its host is what follows the @"},
+			{"https://evil.example/good.example", "its host is what stands before the /"},
+			{"null", "it is that of a sandboxed page or a file"},
 		} {
-			peer, answer := s.Handshake("eve", from(origin))
-			if peer != nil {
-				s.Fail("eve was let in. The origin %s is not allowed: %s.", origin, why)
-			}
-			if answer.Status != http.StatusForbidden {
-				s.Fail("%s. The origin %s is refused with 403.", answer, origin)
-			}
+			s.wantRefused("", o.origin, o.why)
 		}
+	})
+	t.sceneWith(cfg, func(s *scene) {
+		const host = "server.example:8080"
+		s.Did("the server is reached as %s", host)
+		s.wantIn(host, "http://server.example:8080", "it is that of the own host, with its port")
+		s.wantRefused(host, "http://server.example", "its port is not that of the own host")
+		s.wantRefused(host, "http://server.example:81", "its port is not that of the own host")
 	})
 	t.sceneWith(Config{AnyOrigin: true}, func(s *scene) {
 		s.Did("the server is in development mode: any origin may connect")
 		for _, origin := range []string{"https://evil.example", "null"} {
-			if peer, answer := s.Handshake("ann", from(origin)); peer == nil {
+			if peer, answer := s.Handshake("ann", from("", origin)); peer == nil {
 				s.FailBecause(causeDev, "%s. In development any origin may connect, also %s.", answer, origin)
 			}
 		}
 	})
+}
+
+// from returns the handshake of a page of the given origin. host is what the page
+// calls the server; "" stands for the usual name.
+func from(host, origin string) wstest.Request {
+	return wstest.Request{Host: host, Header: http.Header{"Origin": {origin}}}
+}
+
+func (s *scene) wantIn(host, origin, why string) {
+	if peer, answer := s.Handshake("ann", from(host, origin)); peer == nil {
+		s.Fail("%s. The origin %s is allowed: %s.", answer, origin, why)
+	}
+}
+
+func (s *scene) wantRefused(host, origin, why string) {
+	peer, answer := s.Handshake("eve", from(host, origin))
+	if peer != nil {
+		s.Fail("eve was let in. The origin %s is not allowed: %s.", origin, why)
+	}
+	if answer.Status != http.StatusForbidden {
+		s.Fail("%s. The origin %s is refused with 403.", answer, origin)
+	}
 }

@@ -34,7 +34,7 @@ type Bench struct {
 	Log *Log // what the server logs
 
 	t        *testing.T
-	alive    atomic.Int64
+	alive    atomic.Int64 // changes when something happens, for the watch
 	listener *listener
 	http     *http.Server
 	stop     func()
@@ -48,9 +48,12 @@ type Bench struct {
 }
 
 // Run runs a scenario. It must be the only one that runs in the process.
-func Run(t *testing.T, about About, scenario func(*Bench)) {
+func Run(t *testing.T, about About, scenario func(*Bench)) { run(t, about, watchPeriod, scenario) }
+
+// run is Run with a watch that looks at the bubble once in each period.
+func run(t *testing.T, about About, period time.Duration, scenario func(*Bench)) {
 	b := &Bench{Story: &Story{about: about, settle: synctest.Wait}, Log: NewLog()}
-	w := startWatch(b.Story, &b.alive)
+	w := startWatch(b.Story, &b.alive, period)
 	defer w.stop()
 	defer func() {
 		// When a scenario has failed, goroutines may be left in the bubble. That
@@ -63,7 +66,7 @@ func Run(t *testing.T, about About, scenario func(*Bench)) {
 		b.t = t
 		b.began = time.Now()
 		b.report = reporter(t)
-		b.listener = newListener()
+		b.listener = newListener(&b.alive)
 		w.enter()
 		t.Cleanup(b.close)
 		scenario(b)
@@ -337,7 +340,7 @@ func (b *Bench) Dial(name string) *Raw {
 func (b *Bench) LeftBehind() []string {
 	self := goroutines(false)[0]
 	var lines []string
-	for _, g := range bubbleGoroutines(self.bubble) {
+	for _, g := range ofBubble(self.bubble, goroutines(true)) {
 		if _, own := g.where(); own && !g.in("testing.tRunner") {
 			lines = append(lines, g.leftBehind())
 		}
@@ -375,7 +378,11 @@ func (b *Bench) finish() {
 		}
 	}
 	if left := b.LeftBehind(); len(left) > 0 {
-		b.Fail("%d goroutines are left behind:\n%s", len(left), strings.Join(left[:min(len(left), 3)], "\n"))
+		are := "a goroutine is"
+		if len(left) > 1 {
+			are = fmt.Sprintf("%d goroutines are", len(left))
+		}
+		b.Fail("%s left behind:\n%s", are, strings.Join(left[:min(len(left), 3)], "\n"))
 	}
 }
 
@@ -389,17 +396,13 @@ func (b *Bench) close() {
 	}
 	b.finished = true
 	for _, p := range b.peers {
-		p.mu.Lock()
-		if p.mode == stalled {
-			p.mode = vanished
-			close(p.resume)
-		}
-		p.mu.Unlock()
+		p.become(vanished)
 		p.reset()
 	}
 	time.Sleep(goodWhile)
 	synctest.Wait()
 	b.http.Close()
+	b.serving.Wait()
 	if b.stop != nil {
 		b.Start(b.stop).Within(goodWhile)
 	}

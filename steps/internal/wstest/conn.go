@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -15,10 +16,11 @@ type listener struct {
 	conns chan net.Conn
 	done  chan struct{}
 	once  sync.Once
+	alive *atomic.Int64 // changes when bytes move
 }
 
-func newListener() *listener {
-	return &listener{conns: make(chan net.Conn), done: make(chan struct{})}
+func newListener(alive *atomic.Int64) *listener {
+	return &listener{conns: make(chan net.Conn), done: make(chan struct{}), alive: alive}
 }
 
 func (l *listener) Accept() (net.Conn, error) {
@@ -43,7 +45,7 @@ func (l *listener) Addr() net.Addr {
 // buffer: each byte that one side writes waits until the other side reads it.
 func (l *listener) dial(from net.Addr) (client net.Conn, server *serverConn, err error) {
 	client, inner := net.Pipe()
-	server = &serverConn{Conn: inner, local: l.Addr(), remote: from, released: make(chan struct{})}
+	server = &serverConn{Conn: inner, local: l.Addr(), remote: from, alive: l.alive, turn: make(chan struct{}, 1), released: make(chan struct{})}
 	select {
 	case l.conns <- server:
 		return client, server, nil
@@ -58,6 +60,11 @@ func (l *listener) dial(from net.Addr) (client net.Conn, server *serverConn, err
 type serverConn struct {
 	net.Conn
 	local, remote net.Addr
+	alive         *atomic.Int64 // changes when bytes move
+
+	// turn has a token while a Write is under way: net.Pipe has a mutex for that,
+	// which would stop the time of the bubble.
+	turn chan struct{}
 
 	mu         sync.Mutex // guards what follows
 	readers    int
@@ -89,6 +96,7 @@ func (c *serverConn) Read(p []byte) (int, error) {
 	c.mu.Unlock()
 
 	n, err := c.Conn.Read(p)
+	c.alive.Add(int64(n))
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -115,7 +123,10 @@ func (c *serverConn) Write(p []byte) (int, error) {
 	c.twoWriters = c.twoWriters || c.writers > 1
 	c.mu.Unlock()
 
+	c.turn <- struct{}{}
 	n, err := c.Conn.Write(p)
+	<-c.turn
+	c.alive.Add(int64(n))
 
 	c.mu.Lock()
 	hold := err != nil && c.holdWrites

@@ -109,7 +109,8 @@ func parseFrame(b []byte) (f Frame, n int, err error) {
 	if len(b) < 2 {
 		return f, 0, nil
 	}
-	if b[0]&0x70 != 0 || b[1]&0x80 != 0 {
+	control, reserved := b[0]&0x08 != 0, b[0]&0x07 > 2
+	if b[0]&0x70 != 0 || b[1]&0x80 != 0 || reserved || control && (b[0]&0x80 == 0 || b[1] > 125) {
 		return f, 0, fmt.Errorf("the bytes % x do not begin a frame of a server", b[:2])
 	}
 	f.Fin, f.Op = b[0]&0x80 != 0, b[0]&0x0f

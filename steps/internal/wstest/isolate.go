@@ -3,7 +3,6 @@ package wstest
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -35,30 +34,48 @@ func Isolate(t *testing.T, about About) bool {
 	if os.Getenv(reportVar) != "" || os.Getenv(nativeVar) != "" || testing.CoverMode() != "" {
 		return false
 	}
-	dir := t.TempDir()
-	ctx, cancel := context.WithTimeout(t.Context(), childTime)
-	defer cancel()
-	child := exec.CommandContext(ctx, executable(t), "-test.run="+exactly(t.Name()), "-test.count=1", "-test.timeout=0")
-	child.Env = append(os.Environ(), reportVar+"="+dir, fmt.Sprintf("GOMAXPROCS=%d", runtime.GOMAXPROCS(0)),
-		"GORACE="+os.Getenv("GORACE")+" atexit_sleep_ms=0") // by default the race detector sleeps a second at exit
-	output, err := child.CombinedOutput()
-	if err == nil {
-		return true
+	if report := runChild(t, about, childTime); report != "" {
+		fail(t, report)
 	}
-
-	report, _ := os.ReadFile(filepath.Join(dir, "report"))
-	if len(report) == 0 {
-		story, _ := os.ReadFile(filepath.Join(dir, "story"))
-		var lines []string
-		for line := range strings.Lines(string(story)) {
-			lines = append(lines, strings.TrimSuffix(line, "\n"))
-		}
-		saw := translate(string(output), errors.Is(ctx.Err(), context.DeadlineExceeded))
-		report = []byte(about.tell(lines, saw))
-	}
-	fail(t, string(report))
 	return true
 }
+
+// runChild runs the current test once more in a process of its own, and returns
+// what that process reports, or "" if it passes.
+func runChild(t *testing.T, about About, limit time.Duration) (report string) {
+	dir := t.TempDir()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	child := exec.CommandContext(ctx, executable(t), "-test.run="+exactly(t.Name()),
+		"-test.count=1", "-test.timeout=0", "-test.paniconexit0")
+	child.Env = append(os.Environ(), reportVar+"="+dir, fmt.Sprintf("GOMAXPROCS=%d", runtime.GOMAXPROCS(0)),
+		quickRaceExit())
+	output, err := child.CombinedOutput()
+	if err == nil {
+		if bytes.Contains(output, []byte("no tests to run")) {
+			t.Fatalf("the test did not find itself: -test.run=%s", exactly(t.Name()))
+		}
+		return ""
+	}
+
+	left, _ := os.ReadFile(filepath.Join(dir, "report"))
+	if len(left) > 0 {
+		return string(left)
+	}
+	story, _ := os.ReadFile(filepath.Join(dir, "story"))
+	var lines []string
+	for line := range strings.Lines(string(story)) {
+		lines = append(lines, strings.TrimSuffix(line, "\n"))
+	}
+	if ctx.Err() == nil {
+		limit = 0
+	}
+	return about.tell(lines, translate(string(output), limit))
+}
+
+// quickRaceExit is an environment variable for a child process: by default the
+// race detector sleeps a second at exit.
+func quickRaceExit() string { return "GORACE=" + os.Getenv("GORACE") + " atexit_sleep_ms=0" }
 
 func executable(t *testing.T) string {
 	path, err := os.Executable()
@@ -139,10 +156,11 @@ var (
 	raceLine  = regexp.MustCompile(`(?s)WARNING: DATA RACE\n(.*?)\n==================`)
 )
 
-// translate says in words why a child process died.
-func translate(output string, timeout bool) string {
+// translate says in words why a child process died. limit is 0 if it was not
+// stopped after that time.
+func translate(output string, limit time.Duration) string {
 	if crash := crashLine.FindStringSubmatch(output); crash != nil {
-		what := strings.TrimSuffix(crash[2], " [recovered]")
+		what, _, _ := strings.Cut(crash[2], " [recovered")
 		said := fmt.Sprintf("the whole program died: %s: %s", crash[1], what)
 		if place, ok := firstOwn(output[strings.Index(output, crash[0]):]); ok {
 			said += fmt.Sprintf("\nin %s", place)
@@ -155,10 +173,10 @@ func translate(output string, timeout bool) string {
 		return said + "."
 	}
 	if race := raceLine.FindStringSubmatch(output); race != nil {
-		return "a data race: two goroutines used the same variable at the same time, and one of them wrote.\n" + racePlaces(race[1])
+		return strings.TrimSpace("a data race: two goroutines used the same variable at the same time, and one of them wrote.\n" + racePlaces(race[1]))
 	}
-	if timeout {
-		return fmt.Sprintf("no end after %v of real time, so the test was stopped.", childTime)
+	if limit > 0 {
+		return fmt.Sprintf("no end after %v of real time, so the test was stopped.", limit)
 	}
 	if len(output) > 2000 {
 		output = output[len(output)-2000:]
@@ -195,5 +213,5 @@ func racePlaces(report string) string {
 			}
 		}
 	}
-	return strings.TrimSpace(b.String())
+	return b.String()
 }

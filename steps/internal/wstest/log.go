@@ -70,13 +70,18 @@ func (l *Log) WithGroup(string) slog.Handler { return l }
 // String shows the record on one line, long values cut short.
 func (r Record) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s %q", r.Level, r.Message)
+	fmt.Fprintf(&b, "%s %q", r.Level, short(r.Message, 200))
 	for _, a := range r.Attrs {
-		value := a.Value.String()
-		if first, _, cut := strings.Cut(value, "\n"); cut || len(first) > 80 {
-			value = first[:min(len(first), 80)] + "..."
-		}
-		fmt.Fprintf(&b, " %s=%s", a.Key, value)
+		fmt.Fprintf(&b, " %s=%s", a.Key, short(a.Value.String(), 80))
 	}
 	return b.String()
+}
+
+// short returns the first line of s, or as much of it as there is room for.
+func short(s string, room int) string {
+	first, _, cut := strings.Cut(s, "\n")
+	if cut || len(first) > room {
+		return first[:min(len(first), room)] + "..."
+	}
+	return s
 }

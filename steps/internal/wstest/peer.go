@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -100,32 +101,40 @@ func (p *Peer) StopReading() {
 }
 
 // Stall is StopReading, without a word in the story.
-func (p *Peer) Stall() {
-	p.mu.Lock()
-	p.mode = stalled
-	p.resume = make(chan struct{})
-	p.mu.Unlock()
-	p.conn.SetReadDeadline(time.Unix(1, 0)) // ends a Read that is under way
-}
+func (p *Peer) Stall() { p.become(stalled) }
 
 // ResumeReading ends StopReading.
 func (p *Peer) ResumeReading() {
 	p.story.Did("%s reads again", p.Name)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.mode = reading
-	p.conn.SetReadDeadline(time.Time{})
-	close(p.resume)
+	p.become(reading)
 }
 
 // Vanish takes the peer off the network without a word: what the server sends
 // goes nowhere, and nothing comes back.
 func (p *Peer) Vanish() {
 	p.story.Did("%s vanishes from the network", p.Name)
+	p.become(vanished)
+	p.conn.SetWriteDeadline(longAgo)
+}
+
+// become changes what the peer does with what the server writes.
+func (p *Peer) become(m mode) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.mode = vanished
+	if (m == stalled) != (p.mode == stalled) {
+		if m == stalled {
+			p.resume = make(chan struct{})
+			p.conn.SetReadDeadline(longAgo)
+		} else {
+			p.conn.SetReadDeadline(time.Time{})
+			close(p.resume)
+		}
+	}
+	p.mode = m
 }
+
+// longAgo is a deadline that ends what is under way.
+var longAgo = time.Unix(1, 0)
 
 // NoPongs lets the peer answer no pings. It goes without saying in the story.
 func (p *Peer) NoPongs() {
@@ -217,9 +226,8 @@ func (p *Peer) readLoop() {
 			p.raw = append(p.raw, buf[:n]...)
 		}
 		resume := p.resume
-		stop := p.mode == stalled
 		p.mu.Unlock()
-		if timeout, ok := errors.AsType[net.Error](err); stop && ok && timeout.Timeout() {
+		if errors.Is(err, os.ErrDeadlineExceeded) { // the peer is, or was, stalled
 			<-resume
 			continue
 		}
@@ -295,12 +303,6 @@ func (p *Peer) writeLoop() {
 		b, ok := p.outgoing.get()
 		if !ok {
 			return
-		}
-		p.mu.Lock()
-		gone := p.mode == vanished
-		p.mu.Unlock()
-		if gone {
-			continue
 		}
 		if _, err := p.conn.Write(b); err != nil {
 			return
@@ -533,7 +535,7 @@ func (p *Peer) state() string {
 	case p.ended:
 		return "the connection ended without a close frame (a browser calls this 1006)"
 	case p.mode == stalled:
-		return "it is not reading"
+		return p.Name + " is not reading"
 	}
 	return "nothing more came, and the connection is open"
 }

@@ -91,7 +91,7 @@ func StartProcess(t *testing.T, about About, kind string) *Process {
 		changed: make(chan struct{}, 1),
 	}
 	p.tail = p.lastLines
-	p.cmd.Env = append(os.Environ(), processVar+"="+kind)
+	p.cmd.Env = append(os.Environ(), processVar+"="+kind, quickRaceExit())
 	stdin, err := p.cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -115,14 +115,13 @@ func StartProcess(t *testing.T, about About, kind string) *Process {
 		}
 		p.cmd.Wait()
 		close(p.ended)
-		p.signal()
 	})
 	t.Cleanup(func() {
 		p.stdin.Close()
 		p.cmd.Process.Kill()
 		p.exited.Wait()
 	})
-	p.addr = p.WantLine(regexp.MustCompile(`127\.0\.0\.1:\d+`), "its first log record tells the address that it listens on")
+	p.addr = p.wantLine(regexp.MustCompile(`127\.0\.0\.1:\d+`), "its first log record tells the address that it listens on")
 	return p
 }
 
@@ -133,10 +132,11 @@ func (p *Process) signal() {
 	}
 }
 
-// WantLine demands a line on standard error that matches, and returns the match.
-func (p *Process) WantLine(pattern *regexp.Regexp, why string) string {
+// wantLine demands a line on standard error that matches, and returns the match.
+func (p *Process) wantLine(pattern *regexp.Regexp, why string) string {
 	timer := time.NewTimer(realPatience)
 	defer timer.Stop()
+	ended := false
 	for {
 		p.mu.Lock()
 		all := strings.Join(p.lines, "\n")
@@ -144,10 +144,13 @@ func (p *Process) WantLine(pattern *regexp.Regexp, why string) string {
 		if match := pattern.FindString(all); match != "" {
 			return match
 		}
+		if ended {
+			p.Fail("the process has ended (%s), although %s. Standard error:\n%s", p.cmd.ProcessState, why, p.tail())
+		}
 		select {
 		case <-p.changed:
 		case <-p.ended:
-			p.Fail("the process has ended (%s), although %s. Standard error:\n%s", p.cmd.ProcessState, why, p.tail())
+			ended = true // its last lines still count
 		case <-timer.C:
 			p.Fail("no line of standard error says so, although %s. Standard error:\n%s", why, p.tail())
 		}
@@ -160,7 +163,7 @@ func (p *Process) lastLines() string {
 	defer p.mu.Unlock()
 	all := strings.Join(p.lines, "\n")
 	if crashLine.MatchString(all) {
-		return translate(all, false)
+		return translate(all, 0)
 	}
 	return strings.Join(p.lines[max(0, len(p.lines)-5):], "\n")
 }

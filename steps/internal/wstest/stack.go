@@ -80,10 +80,10 @@ func parseDump(dump string) []goroutine {
 	return all
 }
 
-// bubbleGoroutines returns the goroutines of the given bubble.
-func bubbleGoroutines(bubble string) []goroutine {
+// ofBubble returns the goroutines of the given bubble.
+func ofBubble(bubble string, all []goroutine) []goroutine {
 	var in []goroutine
-	for _, g := range goroutines(true) {
+	for _, g := range all {
 		if g.bubble == bubble {
 			in = append(in, g)
 		}
@@ -97,7 +97,7 @@ const module = "example.com/wsworkshop/"
 // own reports whether f belongs to the server under test, not to the standard
 // library, to a module, to the bench or to the contracts.
 func (f frame) own() bool {
-	if strings.HasPrefix(f.function, module+"steps/internal/") || strings.HasPrefix(f.function, module+"steps/contract.") {
+	if strings.HasPrefix(f.function, module+"steps/internal/wstest.") || strings.HasPrefix(f.function, module+"steps/contract.") {
 		return false
 	}
 	if strings.HasSuffix(f.file, "_test.go") {
@@ -130,6 +130,11 @@ func (g goroutine) where() (frame, bool) {
 	return g.started, g.started.own()
 }
 
+// moves reports whether the goroutine is not blocked at all.
+func (g goroutine) moves() bool {
+	return g.state == "running" || g.state == "runnable" || g.state == "syscall"
+}
+
 // in reports whether a function whose name ends so is on the stack.
 func (g goroutine) in(suffix string) bool {
 	for _, f := range g.frames {
@@ -143,14 +148,14 @@ func (g goroutine) in(suffix string) bool {
 // doing says in words what the goroutine is doing.
 func (g goroutine) doing() string {
 	switch {
-	case g.in("net.(*pipe).write"):
+	case g.moves():
+		return "running"
+	case g.in("wstest.(*serverConn).Write"):
 		return "blocked in a write to a peer"
-	case g.in("net.(*pipe).read"):
+	case g.in("wstest.(*serverConn).Read"):
 		return "blocked in a read from a peer"
 	}
 	switch g.state {
-	case "running", "runnable", "syscall":
-		return "running"
 	case "chan receive", "chan receive (nil chan)":
 		return "waiting to receive from a channel"
 	case "chan send", "chan send (nil chan)":
@@ -169,17 +174,15 @@ func (g goroutine) doing() string {
 	return "in state " + g.state
 }
 
-// leftBehind says in one line where a goroutine is that should have ended.
+// leftBehind says in one line where a goroutine of the server is that should have
+// ended.
 func (g goroutine) leftBehind() string {
-	where, ok := g.where()
-	if !ok {
-		if len(g.frames) == 0 {
-			return "a goroutine, " + g.doing()
-		}
-		where = g.frames[0]
+	where, _ := g.where()
+	if where == g.started {
+		return fmt.Sprintf("a goroutine, %s; started by %s", g.doing(), g.started)
 	}
 	line := fmt.Sprintf("%s, %s", where, g.doing())
-	if g.started.own() && g.started != where {
+	if g.started.own() {
 		line += fmt.Sprintf("; started by %s", g.started)
 	}
 	return line

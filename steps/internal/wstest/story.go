@@ -36,7 +36,7 @@ func (s *Story) Did(format string, args ...any) {
 
 // Fail ends the scenario: saw says what the server did, in a sentence.
 func (s *Story) Fail(saw string, args ...any) {
-	s.report(s.Tell(fmt.Sprintf(saw, args...)))
+	s.report(s.tell(fmt.Sprintf(saw, args...)))
 	panic("unreachable: report does not return")
 }
 
@@ -46,8 +46,8 @@ func (s *Story) FailBecause(cause, saw string, args ...any) {
 	s.Fail(saw, args...)
 }
 
-// Tell returns the text of a failure.
-func (s *Story) Tell(saw string) string {
+// tell returns the text of a failure.
+func (s *Story) tell(saw string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.about.tell(s.lines, saw)

@@ -17,8 +17,10 @@ const (
 	// stuckLooks is how often it must find the bubble stuck to say so.
 	stuckLooks = 2
 
-	// busyTime is how long a bubble may compute without any event, in real time.
-	busyTime = 15 * time.Second
+	// busyLooks is how often it may find that nothing has happened since the last
+	// look. Looks are counted, not seconds: a machine that is busy or asleep makes
+	// the time longer, but not the looks more.
+	busyLooks = 15
 )
 
 // watch looks at a bubble from outside, in real time. Time in a bubble stands
@@ -27,16 +29,17 @@ const (
 // peer, time stands still for ever. The watch sees that, and says who waits and
 // who probably holds the lock; and also if a goroutine runs in circles.
 type watch struct {
-	story *Story
-	alive *atomic.Int64 // changes when something happens in the bubble
-	id    atomic.Pointer[string]
-	done  chan struct{}
-	ended sync.WaitGroup
+	story  *Story
+	alive  *atomic.Int64 // changes when something happens in the bubble
+	period time.Duration
+	id     atomic.Pointer[string]
+	done   chan struct{}
+	ended  sync.WaitGroup
 }
 
 // startWatch starts a watch. The caller must call stop.
-func startWatch(story *Story, alive *atomic.Int64) *watch {
-	w := &watch{story: story, alive: alive, done: make(chan struct{})}
+func startWatch(story *Story, alive *atomic.Int64, period time.Duration) *watch {
+	w := &watch{story: story, alive: alive, period: period, done: make(chan struct{})}
 	w.ended.Go(w.run)
 	return w
 }
@@ -53,10 +56,10 @@ func (w *watch) enter() {
 }
 
 func (w *watch) run() {
-	tick := time.NewTicker(watchPeriod)
+	tick := time.NewTicker(w.period)
 	defer tick.Stop()
-	var stuck, last int64
-	moved := time.Now()
+	var last int64
+	var still, stuck int // looks since something happened, and since nothing can
 	for {
 		select {
 		case <-w.done:
@@ -68,35 +71,39 @@ func (w *watch) run() {
 			continue
 		}
 		if now := w.alive.Load(); now != last {
-			last, moved, stuck = now, time.Now(), 0
+			last, still, stuck = now, 0, 0
 			continue
 		}
-		all := bubbleGoroutines(*bubble)
-		switch saw := lockedUp(all); {
-		case saw == "":
+		everywhere := goroutines(true)
+		all := ofBubble(*bubble, everywhere)
+		still++
+		stuck++
+		saw := lockedUp(all)
+		if saw == "" || slices.ContainsFunc(everywhere, mayReturn) {
 			stuck = 0
-		default:
-			if stuck++; stuck >= stuckLooks {
-				w.give(saw)
-			}
 		}
-		if time.Since(moved) > busyTime {
-			w.give(busy(all))
+		switch {
+		case stuck >= stuckLooks:
+			w.give(saw)
+		case still >= busyLooks:
+			w.give(fmt.Sprintf("for %v of real time nothing has happened. %s", time.Duration(still)*w.period, busy(all)))
 		}
 	}
 }
 
 // give ends the process with a report: a bubble that is stuck cannot be left.
 func (w *watch) give(saw string) {
-	report := w.story.Tell(saw)
+	report := w.story.tell(saw)
 	if !sendReport(report) {
 		fmt.Fprintln(os.Stderr, report)
 	}
 	os.Exit(1)
 }
 
-func isRunning(g goroutine) bool {
-	return g.state == "running" || g.state == "runnable" || g.state == "syscall"
+// mayReturn reports whether g may be of the bubble although it is outside: the
+// runtime takes a goroutine out of its bubble while it starts a garbage collection.
+func mayReturn(g goroutine) bool {
+	return g.bubble == "" && (g.state == "running" || g.state == "runnable" || g.state == "semacquire") && !g.in("wstest.(*watch).run")
 }
 
 func isLocking(g goroutine) bool {
@@ -106,37 +113,52 @@ func isLocking(g goroutine) bool {
 // lockedUp says who waits for a lock and who probably holds it, if no goroutine
 // of the bubble can go on.
 func lockedUp(all []goroutine) string {
-	if slices.ContainsFunc(all, isRunning) || !slices.ContainsFunc(all, isLocking) {
+	canGoOn := func(g goroutine) bool { return !g.durable && !isLocking(g) }
+	if slices.ContainsFunc(all, canGoOn) || !slices.ContainsFunc(all, isLocking) {
 		return ""
 	}
-	var waiting, blocked []string
+	var waiting, probably, perhaps []string
 	for _, g := range all {
 		where, ok := g.where()
 		switch {
 		case !ok:
 		case isLocking(g):
 			waiting = append(waiting, where.String())
-		case g.in("net.(*pipe).write"), g.state == "chan send", g.state == "sync.WaitGroup.Wait":
-			blocked = append(blocked, fmt.Sprintf("%s, %s", where, g.doing()))
+		case g.in("wstest.(*serverConn).Write"), g.state == "chan send", g.state == "sync.WaitGroup.Wait":
+			probably = append(probably, fmt.Sprintf("%s, %s", where, g.doing()))
+		default:
+			perhaps = append(perhaps, fmt.Sprintf("%s, %s", where, g.doing()))
 		}
 	}
 	says := "nothing goes on: goroutines wait for a lock that is never given back.\n"
 	says += "Waiting for it: " + list(waiting)
-	if len(blocked) == 0 {
-		return says + "\nNobody else is blocked: does one goroutine lock it twice, or return without unlocking?"
+	switch {
+	case len(probably) > 0:
+		return says + "\nProbably holding it: " + list(probably)
+	case len(perhaps) > 0:
+		return says + "\nEither a goroutine locks it twice or returns without unlocking, or it is held by one of: " + list(perhaps)
 	}
-	return says + "\nProbably holding it: " + list(blocked)
+	return says + "\nNobody else is blocked: does one goroutine lock it twice, or return without unlocking?"
 }
 
-// busy says which goroutine computes without end.
+// busy says which goroutine computes without end, or waits for something outside
+// the bubble.
 func busy(all []goroutine) string {
-	var running []string
+	var running, waiting []string
 	for _, g := range all {
-		if where, ok := g.where(); ok && isRunning(g) {
+		where, ok := g.where()
+		switch {
+		case !ok:
+		case g.moves():
 			running = append(running, where.String())
+		case !g.durable:
+			waiting = append(waiting, fmt.Sprintf("%s, %s", where, g.doing()))
 		}
 	}
-	return fmt.Sprintf("for %v of real time nothing has happened. Running in circles: %s", busyTime, list(running))
+	if len(running) == 0 && len(waiting) > 0 {
+		return "Waiting for something that is not part of the test: " + list(waiting)
+	}
+	return "Running in circles: " + list(running)
 }
 
 // list joins the different strings of a list, three at most.

@@ -1,0 +1,98 @@
+package solutions
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// pathInText is a Go file, with its folder, in a sentence.
+var pathInText = regexp.MustCompile("`([\\w.-]+/[\\w./-]+\\.go)`")
+
+// Each excerpt of Go in a lesson is in the file that it names, line by line, up to
+// its indentation.
+//
+// The file is named behind the word go that begins the excerpt:
+//
+//	```go solutions/02-pumps/client.go
+//
+// Words that are no path, in that place, mark code of the reader's own, which is
+// not checked. If nothing stands there, the file is the one that the text above
+// has named last, within the same section or hint. Unless that is one of
+// solutions/, the code is what the reader shall put into a file of his own.
+func TestExcerptsAreInTheirFiles(t *testing.T) {
+	eachStep(t, func(t *testing.T, n int, folder string) {
+		named, source := "", "" // the file that the text has named last; the one to compare with
+		opened, inFence := 0, false
+		var excerpt []string
+		for i, line := range strings.Split(read(t, lesson(folder)), "\n") {
+			fence, isFence := strings.CutPrefix(line, "```")
+			switch {
+			case !inFence && isFence:
+				inFence, opened, excerpt, source = true, i+1, nil, ""
+				language, info, _ := strings.Cut(fence, " ")
+				path, _, _ := strings.Cut(info, " ")
+				switch {
+				case language != "go":
+				case strings.Contains(path, "/"):
+					source = path
+				case info == "" && named == "":
+					t.Errorf("%s:%d: which file is this from? Write it behind the word go (```go solutions/%s/server.go), or, if it is the reader's own, a word that says so.", lesson(folder), opened, folder)
+				case info == "" && strings.HasPrefix(named, "solutions/"):
+					source = named
+				}
+			case inFence && isFence:
+				inFence = false
+				if source != "" {
+					checkExcerpt(t, lesson(folder), opened, source, excerpt)
+				}
+			case inFence:
+				excerpt = append(excerpt, line)
+			case strings.HasPrefix(line, "#") || strings.HasPrefix(line, "<details>"):
+				named = ""
+			default:
+				for _, m := range pathInText.FindAllStringSubmatch(line, -1) {
+					named = m[1]
+				}
+			}
+		}
+	})
+}
+
+// checkExcerpt demands that the lines of an excerpt, which begins in a line of a
+// lesson, stand in a file one after the other.
+func checkExcerpt(t *testing.T, lesson string, at int, name string, excerpt []string) {
+	file := strings.Split(read(t, name), "\n")
+	best, where := 0, 0 // most lines that agree, and where they begin
+	for i := range file {
+		if n := agree(file[i:], excerpt); n > best {
+			best, where = n, i
+		}
+	}
+	if best == len(excerpt) {
+		return
+	}
+	has := "the end"
+	if where+best < len(file) {
+		has = strings.TrimSpace(file[where+best])
+	}
+	if best == 0 {
+		has = "no such line"
+	}
+	t.Errorf("%s:%d: the excerpt is not in %s. Its line %d is\n\t%s\nbut %s:%d has\n\t%s\nCopy the lines as they are there.",
+		lesson, at, name, best+1, strings.TrimSpace(excerpt[best]), name, where+best+1, has)
+}
+
+// agree returns how many lines at the beginning of file are those of excerpt, all
+// indented by the same number of tabs more or less.
+func agree(file, excerpt []string) int {
+	shift := indent(file[0]) - indent(excerpt[0])
+	for i, line := range excerpt {
+		if i == len(file) || strings.TrimSpace(file[i]) != strings.TrimSpace(line) || line != "" && indent(file[i])-indent(line) != shift {
+			return i
+		}
+	}
+	return len(excerpt)
+}
+
+func indent(line string) int { return len(line) - len(strings.TrimLeft(line, "\t")) }

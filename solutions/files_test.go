@@ -1,0 +1,33 @@
+package solutions
+
+import (
+	"bytes"
+	"os"
+	"testing"
+)
+
+// A step and its solution have the same files, and the same test.
+func TestStepAndSolutionHaveTheSameFiles(t *testing.T) {
+	eachStep(t, func(t *testing.T, n int, folder string) {
+		step, solution := "steps/"+folder, "solutions/"+folder
+		inStep, inSolution := goFiles(t, step), goFiles(t, solution)
+		for _, name := range without(inStep, inSolution) {
+			t.Errorf("%s has %s, and %s has not: add it there, or delete it here.", step, name, solution)
+		}
+		for _, name := range without(inSolution, inStep) {
+			t.Errorf("%s has %s, and %s has not: add it there, or delete it here.", solution, name, step)
+		}
+		for _, name := range []string{"README.md", "main.go", "server.go"} {
+			if _, err := os.Stat(inRoot(step + "/" + name)); err != nil {
+				t.Errorf("%s has no %s: write it.", step, name)
+			}
+		}
+
+		test := "/" + folder[:2] + "_test.go"
+		a, errA := os.ReadFile(inRoot(step + test))
+		b, errB := os.ReadFile(inRoot(solution + test))
+		if errA != nil || errB != nil || !bytes.Equal(a, b) {
+			t.Errorf("%s and %s must be the same, byte for byte: copy the right one over the other.", step+test, solution+test)
+		}
+	})
+}

@@ -1,0 +1,88 @@
+// Package solutions keeps the finished steps, each a program of its own. Its
+// tests are gates: they keep steps, solutions, contracts and lessons in step. They
+// hold for the repository as it is handed out: once you have begun to solve the
+// steps, those about the starters fail.
+package solutions
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"example.com/wsworkshop/steps/contract"
+)
+
+// root is the repository. go test runs the tests of a package in its folder.
+const root = ".."
+
+// module is the path of the module, as go.mod has it.
+const module = "example.com/wsworkshop"
+
+// inRoot returns the path of a file that is named from the root, with slashes.
+func inRoot(name string) string { return filepath.Join(root, filepath.FromSlash(name)) }
+
+// read returns a text file, with line ends as on Linux: git may have changed them.
+func read(t *testing.T, name string) string {
+	t.Helper()
+	data, err := os.ReadFile(inRoot(name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.ReplaceAll(string(data), "\r\n", "\n")
+}
+
+// goFiles returns the names of the Go files in a folder, sorted.
+func goFiles(t *testing.T, folder string) []string {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join(inRoot(folder), "*.go"))
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no Go files in %s", folder)
+	}
+	for i := range paths {
+		paths[i] = filepath.Base(paths[i])
+	}
+	return paths
+}
+
+// walk calls f for each file below folder, but not for what go and git ignore.
+func walk(t *testing.T, folder string, f func(name string)) {
+	t.Helper()
+	err := filepath.WalkDir(inRoot(folder), func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(root, path)
+		base := filepath.Base(name)
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && name != "." && (strings.ContainsAny(base[:1], "._") || base == "testdata"):
+			return filepath.SkipDir
+		case !entry.IsDir():
+			f(filepath.ToSlash(name))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// eachStep runs a subtest for each step, with its number and the name of its
+// folder.
+func eachStep(t *testing.T, test func(t *testing.T, n int, folder string)) {
+	for i, folder := range contract.Folders {
+		t.Run(folder, func(t *testing.T) { test(t, i+1, folder) })
+	}
+}
+
+// lesson returns the path of a step's lesson.
+func lesson(folder string) string { return "steps/" + folder + "/README.md" }
+
+// without returns the elements of a that are not in b.
+func without(a, b []string) []string {
+	return slices.DeleteFunc(slices.Clone(a), func(s string) bool { return slices.Contains(b, s) })
+}

@@ -1,0 +1,157 @@
+package wstest
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"example.com/wsworkshop/steps/internal/wstest/testdata/wrong"
+)
+
+// raceDetector reports whether this program has the race detector.
+func raceDetector() bool {
+	build, _ := debug.ReadBuildInfo()
+	return slices.Contains(build.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+}
+
+func TestPanicIsReportedWithItsPlace(t *testing.T) {
+	wantReport(t, wrong.Server(wrong.InPump(wrong.Dereferences)), try,
+		"the whole program died: panic: runtime error: invalid memory address or nil pointer dereference\n"+
+			"in Dereferences (wrong.go:N)\nThat is: something was used that is nil.")
+}
+
+func TestSendOnClosedChannelIsExplained(t *testing.T) {
+	wantReport(t, wrong.Server(wrong.InPump(wrong.SendsOnClosed)), try,
+		"the whole program died: panic: send on closed channel\nin SendsOnClosed (wrong.go:N)\n"+
+			"That is: one goroutine closed a channel while another still sent on it: let a done channel say that the connection has ended, and never close the queue.")
+}
+
+func TestConcurrentWriteIsExplained(t *testing.T) {
+	wantReport(t, wrong.Server(wrong.WritesTwice), func(b *Bench) {
+		ann := b.Connect("ann")
+		ann.StopReading()
+		ann.Send("hello")
+		b.Settle()
+	}, "the whole program died: panic: concurrent write to websocket connection\nin WritesTwice.func1 (wrong.go:N)\n"+
+		"That is: two goroutines wrote to one connection at the same time: only the write pump may write messages and pings.")
+}
+
+func TestRepeatedReadIsExplained(t *testing.T) {
+	wantReport(t, wrong.Server(wrong.InPump(wrong.ReadsOn)), connect,
+		"the whole program died: panic: repeated read on failed websocket connection\nin ReadsOn (wrong.go:N)\n"+
+			"That is: the read loop went on after an error: an error from ReadMessage is final, so return.")
+}
+
+func TestPanicOfTheBenchIsExplained(t *testing.T) {
+	wantReport(t, wrong.Server(wrong.InPump(wrong.Echo)), func(b *Bench) {
+		ann := b.Connect("ann")
+		ann.PanicNextRead()
+		ann.Send("hello")
+		ann.Send("hello again")
+		b.Settle()
+	}, "the whole program died: panic: the bench lets this Read panic\nin Echo (wrong.go:N)\n"+
+		"That is: the test let the connection panic in a pump, and nothing recovered in that goroutine.")
+}
+
+func TestConcurrentMapWritesAreExplained(t *testing.T) {
+	if raceDetector() {
+		t.Skip("the race detector sees it first")
+	}
+	if runtime.GOMAXPROCS(0) == 1 {
+		t.Skip("the runtime sees it only while two goroutines run at once")
+	}
+	wantReport(t, wrong.Server(wrong.WritesMaps), try,
+		"the whole program died: fatal error: concurrent map writes\nin WritesMaps.func1 (wrong.go:N)\n"+
+			"That is: a map was used by several goroutines at the same time: hold the mutex around each use.")
+}
+
+func TestDataRaceIsExplained(t *testing.T) {
+	if !raceDetector() {
+		t.Skip("this needs go test -race")
+	}
+	wantReport(t, wrong.Server(wrong.Races), try,
+		"a data race: two goroutines used the same variable at the same time, and one of them wrote.\n"+
+			"read in Races.func1 (wrong.go:N)\nprevious write in Races.func1 (wrong.go:N)")
+}
+
+func TestExitIsNoSuccess(t *testing.T) {
+	wantReport(t, wrong.Server(wrong.InPump(wrong.Exits)), try,
+		"the whole program died: panic: unexpected call to os.Exit(0) during test\nin Exits (wrong.go:N).")
+}
+
+func TestChildThatDoesNotEndIsStopped(t *testing.T) {
+	if os.Getenv(reportVar) != "" {
+		select {}
+	}
+	report := runChild(t, about, 100*time.Millisecond)
+	if !strings.Contains(report, "Seen:     no end after 100ms of real time, so the test was stopped.\n") {
+		t.Errorf("got\n%s", report)
+	}
+}
+
+func TestGarbageIsShownAsItIs(t *testing.T) {
+	if os.Getenv(reportVar) != "" {
+		fmt.Print(strings.Repeat("x", 3000), "\x00\xff the end")
+		os.Exit(7)
+	}
+	report := runChild(t, about, childTime)
+	if !strings.Contains(report, "Seen:     the test ended without a report. It printed:\n          xxx") ||
+		!strings.Contains(report, "\x00\xff the end\nPromised: ") || len(report) > 2500 {
+		t.Errorf("got\n%s", report)
+	}
+}
+
+func TestPassingChildHasNoReport(t *testing.T) {
+	if os.Getenv(reportVar) == "" {
+		if report := runChild(t, about, childTime); report != "" {
+			t.Errorf("got\n%s", report)
+		}
+	}
+}
+
+func TestOddNamesAreFound(t *testing.T) {
+	for _, name := range []string{
+		"2.2 a silent peer is gone after 60 s", "GET /online", "a|b", "(a", "[a-z]", `a\b`, "a+b*c?", "^$", "ünï", "", "twice", "twice", "a\tb", "#00",
+	} {
+		t.Run(name, func(t *testing.T) {
+			if os.Getenv(reportVar) != "" {
+				t.Fatalf("this is %s", t.Name())
+			}
+			// A child that runs another test, or none, does not say this.
+			report := runChild(t, about, childTime)
+			if !strings.Contains(report, "this is "+t.Name()+"\n") || strings.Count(report, "--- FAIL") != 2 {
+				t.Errorf("got\n%s", report)
+			}
+		})
+	}
+}
+
+func TestPatternMatchesOneName(t *testing.T) {
+	if got, want := exactly("TestServer/1.1_a.b"), `^TestServer$/^1\.1_a\.b$`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// A panic that the testing package has caught is told like any other.
+func TestCrashesAreTranslated(t *testing.T) {
+	for output, want := range map[string]string{
+		"panic: oh no [recovered, repanicked]\n\ngoroutine 1 [running]:\n": "the whole program died: panic: oh no.",
+		"panic: close of nil channel":                                      "the whole program died: panic: close of nil channel\nThat is: a channel was closed that was never made.",
+		"WARNING: DATA RACE\nRead at 0x1 by goroutine 7:\n  net/http.Get()\n      /go/http.go:1 +0x1\n==================": "a data race: two goroutines used the same variable at the same time, and one of them wrote.",
+		"what?\n": "the test ended without a report. It printed:\nwhat?",
+	} {
+		if got := translate(output, 0); got != want {
+			t.Errorf("translate(%q)\n= %s\nwant %s", output, got, want)
+		}
+	}
+	for _, e := range explanations {
+		if got := translate("panic: "+e.says, 0); !strings.HasSuffix(got, e.means+".") {
+			t.Errorf("%q is explained by %s", e.says, got)
+		}
+	}
+}
