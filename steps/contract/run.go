@@ -47,7 +47,7 @@ func Run(t *testing.T, step int, start func(Config) Server) {
 	for n := 1; n <= step; n++ {
 		for _, promise := range Promises(n) {
 			kept := t.Run(promise.String(), func(t *testing.T) {
-				about := wstest.About{Promise: promise.String(), Cause: promise.cause, Read: readAbout(n, promise)}
+				about := wstest.About{Promise: promise.String(), Cause: promise.cause, Read: readAbout(n, promise), Lax: promise.lax}
 				if promise.real || !wstest.Isolate(t, about) {
 					promise.test(&trial{T: t, about: about, step: step, start: start})
 				}
@@ -82,6 +82,7 @@ type scene struct {
 	*wstest.Bench
 	Server
 	step int
+	idle []string // the goroutines of a server that nobody has connected to
 }
 
 // scene runs a scenario with a server that has the defaults.
@@ -100,25 +101,33 @@ func (t *trial) sceneFrom(configure func(*scene) Config, play func(*scene)) {
 		cfg := configure(s)
 		cfg.Log = b.Log.Logger()
 		s.Server = t.start(cfg)
-		b.Serve(s.HTTP, func() {
-			if s.Shutdown != nil {
-				ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-				defer cancel()
-				s.Shutdown(ctx)
-			}
-			if s.Stop != nil {
-				s.Stop()
-			}
-		})
+		b.Serve(s.HTTP, s.end)
+		b.Settle()
+		s.idle = b.LeftBehind()
 		play(s)
 	})
 }
 
+// end ends a server that nobody is connected to any more.
+func (s Server) end() {
+	if s.Shutdown != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		s.Shutdown(ctx)
+	}
+	if s.Stop != nil {
+		s.Stop()
+	}
+}
+
 // overTCP runs a scenario over loopback TCP, in real time.
 func (t *trial) overTCP(play func(*wstest.Network)) {
+	var server Server
 	wstest.RunTCP(t.T, t.about, func(log *wstest.Log) *http.Server {
-		return t.start(Config{Log: log.Logger()}).HTTP
+		server = t.start(Config{Log: log.Logger()})
+		return server.HTTP
 	}, play)
+	server.end()
 }
 
 // online returns what GET /online says.

@@ -181,7 +181,7 @@ func translate(output string, limit time.Duration) string {
 	if len(output) > 2000 {
 		output = output[len(output)-2000:]
 	}
-	return "the test ended without a report. It printed:\n" + strings.TrimSpace(output)
+	return "the server ended the whole program (with log.Fatal or os.Exit?). It printed:\n" + strings.TrimSpace(output)
 }
 
 // firstOwn returns the first place in a goroutine dump that belongs to the

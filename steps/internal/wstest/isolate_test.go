@@ -100,7 +100,7 @@ func TestGarbageIsShownAsItIs(t *testing.T) {
 		os.Exit(7)
 	}
 	report := runChild(t, about, childTime)
-	if !strings.Contains(report, "Seen:     the test ended without a report. It printed:\n          xxx") ||
+	if !strings.Contains(report, "Seen:     the server ended the whole program (with log.Fatal or os.Exit?). It printed:\n          xxx") ||
 		!strings.Contains(report, "\x00\xff the end\nPromised: ") || len(report) > 2500 {
 		t.Errorf("got\n%s", report)
 	}
@@ -143,7 +143,7 @@ func TestCrashesAreTranslated(t *testing.T) {
 		"panic: oh no [recovered, repanicked]\n\ngoroutine 1 [running]:\n": "the whole program died: panic: oh no.",
 		"panic: close of nil channel":                                      "the whole program died: panic: close of nil channel\nThat is: a channel was closed that was never made.",
 		"WARNING: DATA RACE\nRead at 0x1 by goroutine 7:\n  net/http.Get()\n      /go/http.go:1 +0x1\n==================": "a data race: two goroutines used the same variable at the same time, and one of them wrote.",
-		"what?\n": "the test ended without a report. It printed:\nwhat?",
+		"what?\n": "the server ended the whole program (with log.Fatal or os.Exit?). It printed:\nwhat?",
 	} {
 		if got := translate(output, 0); got != want {
 			t.Errorf("translate(%q)\n= %s\nwant %s", output, got, want)

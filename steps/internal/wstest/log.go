@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -49,9 +50,9 @@ func (l *Log) Clear() {
 func (l *Log) Enabled(context.Context, slog.Level) bool { return true }
 
 func (l *Log) Handle(_ context.Context, r slog.Record) error {
-	record := Record{Level: r.Level, Message: r.Message, Attrs: append([]slog.Attr{}, l.attrs...)}
+	record := Record{Level: r.Level, Message: r.Message, Attrs: slices.Clone(l.attrs)}
 	r.Attrs(func(a slog.Attr) bool {
-		record.Attrs = append(record.Attrs, a)
+		record.Attrs = appendFlat(record.Attrs, a)
 		return true
 	})
 	l.store.mu.Lock()
@@ -61,7 +62,23 @@ func (l *Log) Handle(_ context.Context, r slog.Record) error {
 }
 
 func (l *Log) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return &Log{attrs: append(append([]slog.Attr{}, l.attrs...), attrs...), store: l.store}
+	with := &Log{attrs: slices.Clone(l.attrs), store: l.store}
+	for _, a := range attrs {
+		with.attrs = appendFlat(with.attrs, a)
+	}
+	return with
+}
+
+// appendFlat appends an attribute, or the attributes of a group, as they are now.
+func appendFlat(to []slog.Attr, a slog.Attr) []slog.Attr {
+	value := a.Value.Resolve()
+	if value.Kind() != slog.KindGroup {
+		return append(to, slog.Attr{Key: a.Key, Value: value})
+	}
+	for _, inner := range value.Group() {
+		to = appendFlat(to, inner)
+	}
+	return to
 }
 
 // WithGroup ignores the group: a contract looks for values, not for paths.

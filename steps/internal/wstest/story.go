@@ -12,6 +12,7 @@ type About struct {
 	Promise string // "2.2 a silent peer is gone after 60 s"
 	Cause   string // what usually breaks it
 	Read    string // where to read: a file and an anchor
+	Lax     bool   // what a scenario leaves behind does not matter: another promise is about that
 }
 
 // Story is what has happened in a scenario, so that a failure can tell it.
