@@ -12,7 +12,7 @@ import (
 	"example.com/wsworkshop/steps/internal/wstest"
 )
 
-const causeIDs = `the client gets no id of its own (uuid.NewString), or its logger does not add it: log.With("id", id).`
+const causeIDs = `the client gets no id of its own (uuid.NewString), or its logger does not add it (log.With("id", id)), or a record goes through the server's logger instead of the client's.`
 
 // unknownID is an id that nobody has.
 const unknownID = "00000000-0000-4000-8000-000000000000"
@@ -50,7 +50,7 @@ var hub = []Promise{
 	},
 	{
 		Task: "3.1", Name: "a hundred peers that come and go at once leave an exact count",
-		cause: "the map is used without holding the mutex, or a client is counted twice or not at all.",
+		cause: "the map is used without holding the mutex, or a client is counted twice or not at all, or an unknown id makes Hub.Send panic.",
 		test: func(t *trial) {
 			t.scene(func(s *scene) {
 				for round := range 2 {
@@ -165,7 +165,7 @@ var hub = []Promise{
 	},
 	{
 		Task: "3.3", Name: "a message to one id reaches that peer and no other",
-		cause: "Hub.Send does not look up the id in the map, or does not return an error when it is not there.",
+		cause: "Hub.Send does not look up the id in the map, or does not return an error when it is not there, or still holds the lock while Client.Send waits.",
 		test: func(t *trial) {
 			t.scene(func(s *scene) {
 				ann, annID := s.connectID("ann")
