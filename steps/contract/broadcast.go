@@ -124,8 +124,7 @@ var broadcast = []Promise{
 				eve.StopReading()
 				send := func(text string) weak.Pointer[byte] {
 					message := append(make([]byte, 0, 1024), text...)
-					s.Broadcast(message)
-					s.Settle()
+					s.broadcastAtOnce(message)
 					if got := ann.Messages(); len(got) != 1 || string(got[0].Payload) != text {
 						s.Fail("ann, who reads, should have got %q, and got %v.", text, got)
 					}
@@ -208,16 +207,15 @@ var broadcast = []Promise{
 		},
 	},
 	{
-		Task: "4.3", Name: "a peer that was cut off is no longer heard",
-		cause: "after its queue was full a client is no longer in the map, but its read pump still hands on what it sends.",
+		Task: "4.3", Name: "a peer that was cut off is neither heard nor sent to",
+		cause: "after its connection has ended, a client's read pump still hands on what it sends; or Send still puts messages into its queue, which nobody will empty.",
 		test: func(t *trial) {
 			t.scene(func(s *scene) {
 				ann, eve := s.Connect("ann"), s.Connect("eve")
 				eve.StopReading()
 				s.Did("%d messages are broadcast, more than eve's queue holds", 2*sendQueueSize)
 				for _, text := range texts("news", 2*sendQueueSize) {
-					s.Broadcast([]byte(text))
-					s.Settle()
+					s.broadcastAtOnce([]byte(text))
 				}
 				ann.Messages()
 				eve.Send("can you hear me?")
@@ -228,6 +226,27 @@ var broadcast = []Promise{
 				s.Pass(grace)
 				eve.WantGone("her queue has been full")
 			})
+			t.scene(func(s *scene) {
+				eve, id := s.connectID("eve")
+				eve.StopReading()
+				s.Did("the server writes to eve, and this write takes long to fail")
+				eve.HoldWrites()
+				s.broadcastAtOnce([]byte("news"))
+				eve.Reset()
+				s.Settle()
+				for range 20 { // a select with several ways out takes any of them
+					s.FailUnless(s.Send(id, "hello") != nil, "Send to eve's id returned no error, although her connection has ended: the message is in a queue that nobody will empty.")
+				}
+				eve.ReleaseWrites()
+			})
 		},
 	},
+}
+
+// broadcastAtOnce broadcasts a message and demands that this takes no time.
+func (s *scene) broadcastAtOnce(message []byte) {
+	if !s.Start(func() { s.Broadcast(message) }).Within(0) {
+		s.FailBecause("Send waits for room in the queue of a peer that does not read.", "Broadcast(%.20q) did not return at once.", message)
+	}
+	s.Settle()
 }

@@ -16,7 +16,7 @@ import (
 var recovery = []Promise{
 	{
 		Task: "7.1", Name: "a panic in the message handler ends that connection only",
-		cause: "nothing recovers in the goroutine that calls the handler. A panic that nobody recovers ends the whole program, and only the goroutine in which it happens can recover it. Or the panic is recovered, but the connection goes on: it must end as with an error.",
+		cause: "nothing recovers in the goroutine that calls the handler. A panic that nobody recovers ends the whole program, and only the goroutine in which it happens can recover it, in a deferred function that itself calls recover. Or the panic is recovered, but the connection goes on: it must end as with an error.",
 		test: func(t *trial) {
 			t.panicScene(func(s *scene) {
 				ann, id := s.connectID("ann")
@@ -54,7 +54,7 @@ var recovery = []Promise{
 	},
 	{
 		Task: "7.1", Name: "a handler that panics holds no lock",
-		cause: "a lock is held while the handler runs, and is not given back by the panic: call no foreign code under a lock.",
+		cause: "if the other promises about panics are broken too, mend them first. Otherwise a lock is held while the handler runs, and is not given back by the panic: call no foreign code under a lock.",
 		test: func(t *trial) {
 			t.sceneFrom(func(s *scene) Config {
 				return Config{
@@ -104,7 +104,7 @@ var recovery = []Promise{
 	},
 	{
 		Task: "7.2", Name: "a panic in either pump ends that connection only",
-		cause: "nothing recovers in the pump's own goroutine: a recover in the goroutine that started it does not help.",
+		cause: "nothing recovers in the pump's own goroutine: a recover in the goroutine that started it does not help. Or it recovers so far outside that finish is skipped.",
 		test: func(t *trial) {
 			for _, pump := range []struct {
 				name string

@@ -115,6 +115,14 @@ func (f frame) name() string {
 	return name
 }
 
+// receiver returns the type of a method, "(*Client)", or "" of a function.
+func (f frame) receiver() string {
+	if receiver, _, ok := strings.Cut(f.name(), ")."); ok {
+		return receiver + ")"
+	}
+	return ""
+}
+
 // String returns the function and its place: "(*Client).readPump (client.go:161)".
 func (f frame) String() string {
 	return fmt.Sprintf("%s (%s:%s)", f.name(), filepath.Base(f.file), f.line)

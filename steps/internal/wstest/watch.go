@@ -117,26 +117,40 @@ func lockedUp(all []goroutine) string {
 	if slices.ContainsFunc(all, canGoOn) || !slices.ContainsFunc(all, isLocking) {
 		return ""
 	}
-	var waiting, probably, perhaps []string
+	var waiting []string
+	types := make(map[string]bool) // whose methods wait
 	for _, g := range all {
-		where, ok := g.where()
-		switch {
-		case !ok:
-		case isLocking(g):
+		if where, ok := g.where(); ok && isLocking(g) {
 			waiting = append(waiting, where.String())
-		case g.in("wstest.(*serverConn).Write"), g.state == "chan send", g.state == "sync.WaitGroup.Wait":
-			probably = append(probably, fmt.Sprintf("%s, %s", where, g.doing()))
-		default:
-			perhaps = append(perhaps, fmt.Sprintf("%s, %s", where, g.doing()))
+			types[where.receiver()] = where.receiver() != ""
 		}
 	}
 	says := "nothing goes on: goroutines wait for a lock that is never given back.\n"
 	says += "Waiting for it: " + list(waiting)
+
+	// A lock is mostly held by another method of the type whose methods wait for
+	// it; or else by whoever writes or sends; or by somebody who is blocked at all.
+	var methods, writing, blocked []string
+	for _, g := range all {
+		where, ok := g.where()
+		if !ok || isLocking(g) {
+			continue
+		}
+		blocked = append(blocked, fmt.Sprintf("%s, %s", where, g.doing()))
+		if g.in("wstest.(*serverConn).Write") || g.state == "chan send" || g.state == "sync.WaitGroup.Wait" {
+			writing = append(writing, blocked[len(blocked)-1])
+		}
+		if i := slices.IndexFunc(g.frames, func(f frame) bool { return f.own() && types[f.receiver()] }); i >= 0 {
+			methods = append(methods, fmt.Sprintf("%s, %s in %s", g.frames[i], g.doing(), where.name()))
+		}
+	}
 	switch {
-	case len(probably) > 0:
-		return says + "\nProbably holding it: " + list(probably)
-	case len(perhaps) > 0:
-		return says + "\nEither a goroutine locks it twice or returns without unlocking, or it is held by one of: " + list(perhaps)
+	case len(methods) == 1:
+		return says + "\nProbably holding it: " + list(methods)
+	case len(writing) > 0:
+		return says + "\nProbably holding it: " + list(writing)
+	case len(blocked) > 0:
+		return says + "\nEither a goroutine locks it twice or returns without unlocking, or it is held by one of: " + list(blocked)
 	}
 	return says + "\nNobody else is blocked: does one goroutine lock it twice, or return without unlocking?"
 }
