@@ -102,8 +102,8 @@ func (c *Client) run() {
 
 // finish ends the connection and says why; the first call counts. The peer is
 // told code and reason, unless code is CloseAbnormalClosure: 1006 is never sent
-// (RFC 6455, section 7.4.1) and means that there is nobody to tell. finish does
-// not block.
+// (RFC 6455, section 7.4.1) and means that there is nobody to tell. A reason has
+// at most 123 bytes. finish does not block.
 func (c *Client) finish(code int, reason string) {
 	c.finishOnce.Do(func() {
 		c.code, c.reason = code, reason
@@ -112,8 +112,8 @@ func (c *Client) finish(code int, reason string) {
 	})
 }
 
-// hangUp closes the socket after finish, which ends a pump that is blocked in
-// it. A peer that can be told why is told first, and has closeWait to answer.
+// hangUp closes the socket after finish. A peer that can be told why is told
+// first, once the write pump has ended, and has closeWait to answer.
 func (c *Client) hangUp() {
 	if c.code != websocket.CloseAbnormalClosure {
 		<-c.writeEnded
@@ -299,7 +299,7 @@ func closeStatus(err error) (code int, reason string) {
 	if closed, ok := errors.AsType[*websocket.CloseError](err); ok {
 		return closed.Code, closed.Text
 	}
-	if _, ok := errors.AsType[net.Error](err); ok || errors.Is(err, io.EOF) {
+	if _, ok := errors.AsType[net.Error](err); ok || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return websocket.CloseAbnormalClosure, err.Error()
 	}
 	switch {

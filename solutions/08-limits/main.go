@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -91,6 +92,9 @@ func parseFlags(args []string, stderr io.Writer) (addr string, cfg Config, err e
 	flags.Float64Var(&cfg.Limits.MessageRate, "message-rate", cfg.Limits.MessageRate, "messages a `second` on one connection; 0: no limit")
 	flags.Func("trusted-proxy", "believe X-Forwarded-For from this `network`, such as 10.0.0.0/8; may be repeated", func(s string) error {
 		proxy, err := netip.ParsePrefix(s)
+		if err == nil && proxy.Addr().Is4In6() {
+			err = errors.New("write an IPv4 network as such")
+		}
 		cfg.Limits.TrustedProxies = append(cfg.Limits.TrustedProxies, proxy)
 		return err
 	})
@@ -111,12 +115,21 @@ func parseFlags(args []string, stderr io.Writer) (addr string, cfg Config, err e
 		return "", Config{}, fmt.Errorf("%w: a limit is 0 or more, a rate at most 1e6 (-h lists the flags)", errUsage)
 	}
 	for _, origin := range cfg.Origins {
-		u, err := url.Parse(origin)
-		if err != nil || u.Scheme == "" || u.Host == "" || u.Scheme+"://"+u.Host != origin {
-			return "", Config{}, fmt.Errorf("-origin %q is not an origin: want scheme://host or scheme://host:port", origin)
+		if !isOrigin(origin) {
+			return "", Config{}, fmt.Errorf("-origin %q is not an origin as browsers send it: want scheme://host, or scheme://host:port if the port is not the default", origin)
 		}
 	}
 	return addr, cfg, nil
+}
+
+// isOrigin reports whether s is an origin as browsers send it: without a path and
+// without the default port of its scheme.
+func isOrigin(s string) bool {
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme+"://"+u.Host != s || u.Hostname() == "" || strings.HasSuffix(s, ":") || strings.Contains(s, "*") {
+		return false
+	}
+	return !(u.Scheme == "http" && u.Port() == "80") && !(u.Scheme == "https" && u.Port() == "443")
 }
 
 // newHTTPServer returns the server for all of the program's routes. Its timeouts

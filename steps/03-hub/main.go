@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -91,12 +92,21 @@ func parseFlags(args []string, stderr io.Writer) (addr string, cfg Config, err e
 		return "", Config{}, fmt.Errorf("%w: unexpected argument %q (-h lists the flags)", errUsage, flags.Arg(0))
 	}
 	for _, origin := range cfg.Origins {
-		u, err := url.Parse(origin)
-		if err != nil || u.Scheme == "" || u.Host == "" || u.Scheme+"://"+u.Host != origin {
-			return "", Config{}, fmt.Errorf("-origin %q is not an origin: want scheme://host or scheme://host:port", origin)
+		if !isOrigin(origin) {
+			return "", Config{}, fmt.Errorf("-origin %q is not an origin as browsers send it: want scheme://host, or scheme://host:port if the port is not the default", origin)
 		}
 	}
 	return addr, cfg, nil
+}
+
+// isOrigin reports whether s is an origin as browsers send it: without a path and
+// without the default port of its scheme.
+func isOrigin(s string) bool {
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme+"://"+u.Host != s || u.Hostname() == "" || strings.HasSuffix(s, ":") || strings.Contains(s, "*") {
+		return false
+	}
+	return !(u.Scheme == "http" && u.Port() == "80") && !(u.Scheme == "https" && u.Port() == "443")
 }
 
 // newHTTPServer returns the server for all of the program's routes. Its timeouts

@@ -136,7 +136,8 @@ func (s *Server) Online() int { return s.hub.Len() }
 // Shutdown sends every peer what is queued for it and then a close frame with
 // 1001. It returns nil when the last connection has ended. If ctx is done
 // earlier it closes the sockets that are left, waits for their goroutines (and so
-// for hooks that are still running), and returns an error that wraps ctx.Err().
+// for hooks that are still running, and handshakes that are under way), and
+// returns an error that wraps ctx.Err().
 // From the call on handshakes get 503. It may be called more than once, and from
 // several goroutines.
 func (s *Server) Shutdown(ctx context.Context) error {

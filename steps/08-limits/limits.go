@@ -4,6 +4,7 @@ import (
 	"math"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -19,7 +20,8 @@ type Limits struct {
 	TrustedProxies []netip.Prefix // proxies whose X-Forwarded-For is believed
 }
 
-// DefaultLimits returns limits that no person in a browser meets.
+// DefaultLimits returns limits that no person in a browser meets alone. Many
+// behind one address need a higher MaxPerIP.
 func DefaultLimits() Limits {
 	return Limits{MaxPerIP: 20, HandshakeRate: 5, MessageRate: 20}
 }
@@ -101,12 +103,12 @@ func clientAddr(r *http.Request, trusted []netip.Prefix) netip.Prefix {
 	return netip.Prefix{}
 }
 
-// parseAddr parses an IP address with or without a port. An IPv4 address mapped
-// into IPv6 is that IPv4 address.
+// parseAddr parses an IP address with or without a port, brackets and a zone. An
+// IPv4 address mapped into IPv6 is that IPv4 address.
 func parseAddr(s string) (netip.Addr, bool) {
 	if withPort, err := netip.ParseAddrPort(s); err == nil {
-		return withPort.Addr().Unmap(), true
+		return withPort.Addr().Unmap().WithZone(""), true
 	}
-	addr, err := netip.ParseAddr(s)
-	return addr.Unmap(), err == nil
+	addr, err := netip.ParseAddr(strings.Trim(s, "[]"))
+	return addr.Unmap().WithZone(""), err == nil
 }
