@@ -184,10 +184,12 @@ func (s *scene) connectID(name string) (*wstest.Peer, string) {
 }
 
 // talk lets a peer send a message and demands that it comes back: every step's
-// server does that at least.
+// server does that at least. From step 4 on others get it too; when talk returns,
+// it is on its way to all of them.
 func (s *scene) talk(p *wstest.Peer, text string) {
 	p.Send(text)
 	p.WantText(text)
+	s.Settle()
 }
 
 // texts returns n different texts.
