@@ -73,7 +73,6 @@ type Promise struct {
 
 	cause string // what usually breaks it
 	test  func(*trial)
-	real  bool // the test starts processes of its own
 	lax   bool // what is left behind is the matter of another promise
 	first bool // without it nothing else can be tried
 }

@@ -84,7 +84,7 @@ var recovery = []Promise{
 		},
 	},
 	{
-		Task: "7.1", Name: "the program survives a panic", real: true,
+		Task: "7.1", Name: "the program survives a panic",
 		cause: "nothing recovers in the goroutine that calls the handler.",
 		test: func(t *trial) {
 			p := wstest.StartProcess(t.T, t.about, "panicking server")

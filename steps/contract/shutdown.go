@@ -3,12 +3,14 @@ package contract
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -22,28 +24,26 @@ import (
 var shutdown = []Promise{
 	{
 		Task: "6.1", Name: "from the call of Shutdown on, handshakes get 503 with Retry-After",
-		cause: "ServeHTTP does not look whether the hub is closed, or Shutdown closes it only at its end.",
+		cause: "ServeHTTP does not call Enter before Upgrade, or Close does not set the flag that Enter looks at, or Shutdown calls Close too late.",
 		test: func(t *trial) {
 			t.scene(func(s *scene) {
-				ann := s.Connect("ann")
+				ann, bob := s.Connect("ann"), s.Connect("bob")
 				ann.IgnoreClose()
+				bob.StopReading()
+				s.talk(ann, "hello")
 				s.shutDown(time.Minute)
 				s.Settle()
 				s.Call("Broadcast", 0, func() { s.Broadcast([]byte("too late")) })
-				for _, when := range []string{"during", "after"} {
-					_, answer := s.Handshake("bob", wstest.Request{})
-					if answer.Status != http.StatusServiceUnavailable {
-						s.Fail("%s Shutdown a handshake gets 503; %s.", when, answer)
-					}
-					s.wantRetryAfter(answer)
-					s.Pass(grace)
-				}
+				bob.ResumeReading()
+				s.wantUnavailable("during")
+				s.Pass(grace)
+				s.wantUnavailable("after")
 			})
 		},
 	},
 	{
 		Task: "6.2", Name: "every peer gets what was queued for it, then 1001",
-		cause: "the write pump does not empty its queue before it ends, or a client is not finished with CloseGoingAway, or its close frame is sent before the queue is empty, or the reason has more than 123 bytes, so that gorilla sends no frame at all.",
+		cause: "Close does not finish each client with CloseGoingAway, or the reason has more than 123 bytes, so that gorilla sends no close frame at all, or the write pump does not end when the queue is empty.",
 		test: func(t *trial) {
 			t.scene(func(s *scene) {
 				ann, bob := s.Connect("ann"), s.Connect("bob")
@@ -58,8 +58,28 @@ var shutdown = []Promise{
 				s.Pass(time.Second)
 				ann.ResumeReading()
 				for _, p := range []*wstest.Peer{bob, ann} {
-					p.WantText(news...)
+					for _, text := range news {
+						if got, ok := p.Next(); !ok || string(got.Payload) != text {
+							s.FailBecause(causeNotFlushed, "%s has not got all of the %d messages that were queued before Shutdown.", p.Name, len(news))
+						}
+					}
 					p.WantClose(1001)
+				}
+			})
+			t.scene(func(s *scene) {
+				peers, _ := s.HandshakeAll("a peer", 20, wstest.Request{})
+				s.Settle()
+				s.Did("every other one stops reading")
+				for i := range len(peers) / 2 {
+					peers[2*i].Stall()
+				}
+				s.shutDown(time.Minute)
+				s.Pass(closeWait / 2)
+				for i := range len(peers) / 2 {
+					if p := peers[2*i+1]; p.ClosedWith() == nil && !p.Gone() {
+						s.FailBecause("Shutdown ends one connection after the other, and waits for each. Finish all of them, and then wait for all.",
+							"not every peer that reads has got its close frame after %v: those that do not read hold it up.", closeWait/2)
+					}
 				}
 			})
 			t.scene(func(s *scene) {
@@ -73,19 +93,34 @@ var shutdown = []Promise{
 				}
 				s.Pass(closeWait / 2)
 				ann.WantAwaited("her answer to the close frame is awaited for 2 s")
+				bob.SendFrame(wstest.Ping("are you there?"))
 				s.Did("bob answers the close frame")
 				bob.SendFrame(wstest.Close(1001, ""))
 				s.Pass(closeWait / 4)
-				bob.WantGone("he has answered the close frame")
+				if !bob.Gone() {
+					s.FailBecause("a ping that comes after the server's close frame ends the reading, so that the answer is never seen. WriteControl returns ErrCloseSent then, which is no failure.",
+						"bob's connection is still open on the server's side, although he has answered its close frame. He had sent a ping before.")
+				}
 				s.Pass(closeWait/4 + grace)
-				ann.WantGone("she has not answered the close frame for more than 2 s")
+				if !ann.Gone() {
+					s.FailBecause("the close frame goes out in a way that starts no wait for the answer: finish does it all.",
+						"ann's connection is still open on the server's side, although she has not answered its close frame for more than %v.", closeWait)
+				}
 			})
 		},
 	},
 	{
 		Task: "6.3", Name: "Shutdown returns nil when every pump has ended and the count is 0",
-		cause: "Shutdown does not wait for the connections; or a connection leaves the map before both its pumps have ended.",
+		cause: "Shutdown does not wait for the connections; or a connection leaves the map, or the count that Shutdown waits for, before both its pumps have ended.",
 		test: func(t *trial) {
+			t.scene(func(s *scene) {
+				s.Handshake("gus", wstest.Request{Plain: true})
+				down := s.shutDown(time.Minute)
+				s.Settle()
+				if !down.Returned() {
+					s.FailBecause("a request that was not upgraded has entered the hub and not left it.", "Shutdown has not returned, although nobody is connected.")
+				}
+			})
 			t.scene(func(s *scene) {
 				ann := s.Connect("ann")
 				ann.StopReading()
@@ -124,8 +159,23 @@ var shutdown = []Promise{
 	},
 	{
 		Task: "6.3", Name: "Shutdown may be called twice, at once, and in a storm of handshakes",
-		cause: "a connection joins after Shutdown has looked at the map, and is neither counted nor told: count it before the upgrade, under the lock that closes the hub, and look once more after it has joined. Or something is closed twice; or the second call does not wait.",
+		cause: "a connection joins after Shutdown has looked at the map, and is not told: look once more after it has joined. Or something is closed twice.",
 		test: func(t *trial) {
+			t.scene(func(s *scene) {
+				ann := s.Connect("ann")
+				ann.IgnoreClose()
+				first := s.shutDown(time.Minute)
+				s.Pass(closeWait / 2)
+				second := s.shutDown(time.Minute)
+				s.Settle()
+				if second.Returned() {
+					s.FailBecause("Shutdown treats its second call as done, or as a mistake. Each call must wait until the last connection has ended.",
+						"the second Shutdown has returned %v at once, although ann is still connected.", second.err)
+				}
+				s.wantNil(first)
+				s.wantNil(second)
+				s.wantNil(s.shutDown(time.Minute))
+			})
 			t.scene(func(s *scene) {
 				for range 10 {
 					s.Connect("a peer")
@@ -151,20 +201,19 @@ var shutdown = []Promise{
 						s.Fail("a handshake gets 101 or 503, and not: %s.", a)
 					}
 				}
-				s.wantNil(s.shutDown(time.Minute))
 				s.wantOnline(0)
 			})
 			t.scene(joinLate)
 		},
 	},
 	{
-		Task: "6.3", Name: "on SIGTERM and on Ctrl-C the program drains and exits with 0", real: true,
-		cause: "Shutdown returns before the peers have got their close frame, or does not return; or the program does not call it.",
+		Task: "6.3", Name: "on SIGTERM and on Ctrl-C the program drains and exits with 0",
+		cause: "the program does not call the server's own Shutdown (that of http.Server does not know upgraded connections), or ends before it has returned.",
 		test:  signals,
 	},
 	{
 		Task: "6.4", Name: "a peer that will not read or answer holds Shutdown no longer than its context",
-		cause: "when the context is done, Shutdown does not close the sockets that are left; or it returns no error; or it returns before the pumps have ended.",
+		cause: "the sockets are closed before the context is done, or Shutdown does not wait for what it waits for otherwise.",
 		test: func(t *trial) {
 			t.scene(func(s *scene) {
 				s.Did("ten peers connect, and each second one stops reading")
@@ -180,8 +229,10 @@ var shutdown = []Promise{
 						listening = append(listening, p)
 					}
 				}
-				ann, bob, cat := s.Connect("ann"), s.Connect("bob"), s.Connect("cat")
+				ann, bob, cat, dan := s.Connect("ann"), s.Connect("bob"), s.Connect("cat"), s.Connect("dan")
 				ann.StopReading()
+				dan.StopReading()
+				dan.HoldWrites()
 				s.talk(cat, "hello")
 				bob.IgnoreClose()
 				down := s.shutDown(time.Second)
@@ -190,17 +241,57 @@ var shutdown = []Promise{
 					p.WantClose(1001)
 				}
 				s.Pass(time.Second - time.Millisecond)
-				s.FailUnless(!down.Returned(), "Shutdown has returned before its context was done, although ann and bob are still connected.")
+				s.FailUnless(!down.Returned(), "Shutdown has returned before its context was done, although ann, bob and dan are still connected.")
 				s.Pass(time.Second / 2)
-				s.FailUnless(down.Returned(), "Shutdown has not returned half a second after its context was done.")
-				s.FailUnless(down.err != nil, "Shutdown has returned nil, although ann and bob had to be cut off.")
+				for _, p := range []*wstest.Peer{ann, bob} {
+					if !p.Gone() {
+						s.FailBecause("Shutdown does not look at ctx.Done(), or does not close the sockets that are left then: conn.Close for each. A second finish does nothing.",
+							"%s's connection is still open on the server's side, although the context of Shutdown is done.", p.Name)
+					}
+				}
+				if down.Returned() {
+					s.FailBecause("Shutdown returns as soon as it has closed the sockets. Let it wait again: the pumps end now.",
+						"Shutdown has returned, but dan's write pump has not ended yet: its write takes long to fail.")
+				}
+				s.Did("the write to dan fails at last")
+				dan.ReleaseWrites()
+				s.Settle()
+				s.FailUnless(down.Returned(), "Shutdown has not returned, although its context is done, and all sockets are closed.")
+				if down.err == nil {
+					s.FailBecause("Shutdown returns no error after it has cut connections, or counts them when they have left.",
+						"Shutdown has returned nil, although ann, bob and others had to be cut off.")
+				}
+				if !errors.Is(down.err, context.Canceled) {
+					s.FailBecause("the error does not wrap ctx.Err(): that takes %w, and not %v.",
+						"Shutdown has returned the error %q. Its context was cancelled, but errors.Is(err, context.Canceled) is false.", down.err)
+				}
 				s.wantNobody(down)
-				ann.WantGone("Shutdown has returned")
-				bob.WantGone("Shutdown has returned")
 				s.wantNothingLeft()
 			})
 		},
 	},
+}
+
+const causeNotFlushed = "the write pump ends, or the close frame goes out, or the socket is closed, before the queue is empty. When done is closed, a select may leave the loop at once, whatever is still queued."
+
+// wantUnavailable demands that a handshake gets 503 and is told when to try again.
+func (s *scene) wantUnavailable(when string) {
+	_, answer := s.Handshake("cat", wstest.Request{})
+	switch {
+	case answer.Err != nil:
+		s.FailBecause("ServeHTTP goes on after it has refused, or leaves the hub although it was not let in.",
+			"%s Shutdown a handshake gets 503; %s.", when, answer)
+	case answer.Status != http.StatusServiceUnavailable:
+		s.Fail("%s Shutdown a handshake gets 503; %s.", when, answer)
+	}
+	told := answer.Header.Get("Retry-After")
+	if told == "" {
+		s.FailBecause("the header is not set, or is set after http.Error, which has sent all headers by then.", "the answer 503 has no Retry-After.")
+	}
+	if seconds, err := strconv.Atoi(told); err != nil || seconds < 1 || seconds > 3600 {
+		s.FailBecause("Retry-After takes seconds, without a unit. A time.Duration counts nanoseconds, and prints with a unit: its method Seconds helps.",
+			"the answer 503 has the Retry-After %q, and not a number of seconds (1 to 3600).", told)
+	}
 }
 
 // down is a call of Shutdown.
@@ -214,8 +305,14 @@ type down struct {
 // has no deadline to look at: whoever calls may also change his mind.
 func (s *scene) shutDown(limit time.Duration) *down {
 	s.Did("Shutdown is called, with a context of %v", limit)
+	return s.shutDownIn(0, limit)
+}
+
+// shutDownIn is shutDown after a delay.
+func (s *scene) shutDownIn(delay, limit time.Duration) *down {
 	d := new(down)
 	d.Call = s.Start(func() {
+		time.Sleep(delay)
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
 		defer time.AfterFunc(limit, cancel).Stop()
@@ -246,13 +343,20 @@ func (s *scene) wantNobody(d *down) {
 // being upgraded.
 func joinLate(s *scene) {
 	late := s.Dial("a slow peer")
-	s.Did("it sends a handshake, but does not read the answer yet")
+	s.Did("it sends a handshake, but does not read the answer yet; a second later Shutdown is called")
+	// Shutdown has its goroutine first, so that the race detector sees nothing but
+	// the server's own locks between the handshake and Shutdown.
+	down := s.shutDownIn(time.Second, time.Minute)
 	sent := s.Start(func() { late.Write(wstest.Request{}.Bytes("/ws")) })
 	s.Settle()
 	s.FailUnless(sent.Returned(), "the server has not read the handshake.")
-	down := s.shutDown(time.Minute)
-	s.Pass(time.Second)
+	s.Pass(2 * time.Second)
+	returned := down.Returned()
 	if peer := s.Join(late, "the slow peer"); peer != nil {
+		if returned {
+			s.FailBecause("a connection is counted too late: when its goroutine starts, or when it joins the map. Count it before the upgrade, under the lock that closes the hub.",
+				"Shutdown had returned %v, and then the slow peer was connected.", down.err)
+		}
 		peer.WantClose(1001)
 	}
 	s.wantNil(down)
@@ -287,11 +391,16 @@ func signals(t *trial) {
 			ann.WaitText("hello")
 			bob.WaitText("hello")
 			p.Signal(signal)
+			state := p.WantExit("both peers answer a close frame")
+			if strings.Contains(state.String(), "signal") {
+				p.FailBecause("signal.NotifyContext does not list this signal.", "the program did not handle the signal, which has killed it: %q.", state)
+			}
+			if !state.Success() {
+				p.FailBecause("an error of a Shutdown, or one that says no more than that the server is closed, goes to os.Exit(1).",
+					"the program has ended with %q, and not with the exit code 0. It said: %s", state, lastWords(p))
+			}
 			ann.WantClose(1001)
 			bob.WantClose(1001)
-			if state := p.WantExit("both peers have left"); !state.Success() {
-				p.Fail("the program has ended with %q, and not with the exit code 0. %s", state, p.Tail())
-			}
 		})
 		if !exits {
 			return // the other signal would only say so again
@@ -308,4 +417,13 @@ func signals(t *trial) {
 				"a second signal did not end the program at once: it waited for ann, who does not answer, and ended with %q.", p.State())
 		}
 	})
+}
+
+// lastWords returns the last line that the program printed, if it is no log record.
+func lastWords(p *wstest.Process) string {
+	lines := strings.Split(p.Tail(), "\n")
+	if last := lines[len(lines)-1]; !strings.HasPrefix(last, "time=") {
+		return last
+	}
+	return "nothing"
 }

@@ -34,6 +34,7 @@ type Bench struct {
 	Log *Log // what the server logs
 
 	t        *testing.T
+	bubble   string       // its name in a goroutine dump
 	alive    atomic.Int64 // changes when something happens, for the watch
 	listener *listener
 	http     *http.Server
@@ -53,6 +54,7 @@ func Run(t *testing.T, about About, scenario func(*Bench)) { run(t, about, watch
 // run is Run with a watch that looks at the bubble once in each period.
 func run(t *testing.T, about About, period time.Duration, scenario func(*Bench)) {
 	b := &Bench{Story: &Story{about: about, settle: synctest.Wait}, Log: NewLog()}
+	b.aside = b.panicked
 	w := startWatch(b.Story, &b.alive, period)
 	defer w.stop()
 	defer func() {
@@ -68,10 +70,30 @@ func run(t *testing.T, about About, period time.Duration, scenario func(*Bench))
 		b.report = reporter(t)
 		b.listener = newListener(&b.alive)
 		w.enter()
+		b.bubble = *w.id.Load()
 		t.Cleanup(b.close)
 		scenario(b)
 		b.finish()
 	})
+}
+
+// panicked tells of a panic that net/http has recovered: of a handler, which ends
+// its connection without a word.
+func (b *Bench) panicked() string {
+	for _, r := range b.Log.Records() {
+		said, ok := strings.CutPrefix(r.Message, "http: panic serving ")
+		if !ok {
+			continue
+		}
+		_, said, _ = strings.Cut(said, ": ")
+		what, dump, _ := strings.Cut(said, "\n")
+		what = "\nServeHTTP has panicked: " + what
+		if place, ok := firstOwn(dump); ok {
+			what += ", in " + place.String()
+		}
+		return what
+	}
+	return ""
 }
 
 // Serve starts the server under test. stop, which may be nil, ends what the
@@ -86,6 +108,13 @@ func (b *Bench) Pass(d time.Duration) {
 	b.Did("%v pass", d)
 	time.Sleep(d)
 	b.Settle()
+}
+
+// Whole tells all that has happened so far, an event a line.
+func (b *Bench) Whole() string {
+	b.Story.mu.Lock()
+	defer b.Story.mu.Unlock()
+	return strings.Join(b.lines, "\n")
 }
 
 // Settle waits until all that can happen without time passing has happened.
@@ -347,6 +376,12 @@ func (b *Bench) Join(r *Raw, name string) *Peer {
 		r.Close()
 		return nil
 	}
+	return b.Upgraded(r, name, early)
+}
+
+// Upgraded makes a peer of r, whose handshake has been answered with 101. early is
+// what was read together with the answer.
+func (b *Bench) Upgraded(r *Raw, name string, early []byte) *Peer {
 	r.SetReadDeadline(time.Time{})
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -357,9 +392,8 @@ func (b *Bench) Join(r *Raw, name string) *Peer {
 
 // LeftBehind says where the goroutines of the server are, each in a line.
 func (b *Bench) LeftBehind() []string {
-	self := goroutines(false)[0]
 	var lines []string
-	for _, g := range ofBubble(self.bubble, goroutines(true)) {
+	for _, g := range ofBubble(b.bubble, goroutines(true)) {
 		if _, own := g.where(); own && !g.in("testing.tRunner") {
 			lines = append(lines, g.leftBehind())
 		}

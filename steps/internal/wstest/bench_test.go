@@ -136,6 +136,15 @@ Read:     README.md#task-0.1`
 	}
 }
 
+func TestPanicThatNetHTTPRecoversIsTold(t *testing.T) {
+	wantReport(t, wrong.Server(wrong.Dereferences), func(b *Bench) {
+		ann := b.Connect("ann")
+		ann.Send("hello")
+		ann.WantText("hello")
+	}, "ann got no text \"hello\": the connection ended without a close frame (a browser calls this 1006).\n"+
+		"ServeHTTP has panicked: runtime error: invalid memory address or nil pointer dereference, in Dereferences (wrong.go:N)")
+}
+
 func TestGoroutineLeftBehindIsReported(t *testing.T) {
 	wantReport(t, wrong.Server(wrong.LeavesReceiver), connect,
 		"a goroutine is left behind:\nreceive (wrong.go:N), waiting to receive from a channel; started by LeavesReceiver (wrong.go:N)")

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -26,64 +27,131 @@ const (
 	childTime = 60 * time.Second
 )
 
-// Isolate runs the current test once more in a process of its own, and fails it
-// with what that process reports: so that a panic, a deadlock or a data race in
-// one promise is told in a sentence, and hides no other. It reports false when
-// this is that process already; then the test must do its work.
-func Isolate(t *testing.T, about About) bool {
-	if os.Getenv(reportVar) != "" || os.Getenv(nativeVar) != "" || testing.CoverMode() != "" {
-		return false
-	}
-	if report := runChild(t, about, childTime); report != "" {
-		fail(t, report)
-	}
-	return true
+// Isolated reports whether promises run in processes of their own: false in such
+// a process, and when the environment or a coverage profile asks for one process.
+func Isolated() bool {
+	return os.Getenv(reportVar) == "" && os.Getenv(nativeVar) == "" && testing.CoverMode() == ""
 }
 
-// runChild runs the current test once more in a process of its own, and returns
-// what that process reports, or "" if it passes.
-func runChild(t *testing.T, about About, limit time.Duration) (report string) {
-	dir := t.TempDir()
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
+// Children run tests once more, each in a process of its own: so that a panic, a
+// deadlock or a data race in one is told in a sentence, and hides no other.
+type Children struct {
+	ctx   context.Context // ends with the test that started them
+	dir   string
+	ahead map[string]<-chan ending // by the name of the test
+	stuck int
+}
+
+// NewChildren returns children for the subtests of t.
+func NewChildren(t *testing.T) *Children {
+	return &Children{ctx: t.Context(), dir: t.TempDir(), ahead: make(map[string]<-chan ending)}
+}
+
+// Ahead starts the children of subtests of t before they ask for them with Run,
+// as many at a time as there are processors.
+func (c *Children) Ahead(t *testing.T, subtests []string) {
+	waiting := make(chan func(), len(subtests))
+	for _, subtest := range subtests {
+		name := t.Name() + "/" + strings.ReplaceAll(subtest, " ", "_")
+		ends := make(chan ending, 1)
+		c.ahead[name] = ends
+		waiting <- func() { ends <- c.run(name, childTime) }
+	}
+	close(waiting)
+	var workers sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(func() {
+			for run := range waiting {
+				run()
+			}
+		})
+	}
+	t.Cleanup(workers.Wait) // soon: the end of c.ctx ends the children
+}
+
+// Run fails the current test with what its child reports, if that is a failure.
+func (c *Children) Run(t *testing.T, about About) {
+	var end ending
+	if ends, ok := c.ahead[t.Name()]; ok {
+		end = <-ends
+	} else {
+		end = c.run(t.Name(), childTime)
+	}
+	if end.stuck {
+		c.stuck++
+	}
+	if report := end.tell(about); report != "" {
+		fail(t, report)
+	}
+}
+
+// Stuck returns how many children hung, and were ended by a watch or a time limit.
+func (c *Children) Stuck() int { return c.stuck }
+
+// ending is how a child has ended.
+type ending struct {
+	report string // what it reports itself, if it fails in order
+	story  []string
+	output string
+	limit  time.Duration // after which it was stopped, if it was
+	failed bool
+	stuck  bool
+	err    error // why nothing is known of it
+}
+
+// run runs a test in a process of its own.
+func (c *Children) run(name string, limit time.Duration) ending {
+	program, err := os.Executable()
+	if err != nil {
+		return ending{err: err}
+	}
+	dir, err := os.MkdirTemp(c.dir, "")
+	if err != nil {
+		return ending{err: err}
+	}
+	ctx, cancel := context.WithTimeout(c.ctx, limit)
 	defer cancel()
-	child := exec.CommandContext(ctx, executable(t), "-test.run="+exactly(t.Name()),
+	child := exec.CommandContext(ctx, program, "-test.run="+exactly(name),
 		"-test.count=1", "-test.timeout=0", "-test.paniconexit0")
 	child.Env = append(os.Environ(), reportVar+"="+dir, fmt.Sprintf("GOMAXPROCS=%d", runtime.GOMAXPROCS(0)),
 		quickRaceExit())
 	output, err := child.CombinedOutput()
 	if err == nil {
 		if bytes.Contains(output, []byte("no tests to run")) {
-			t.Fatalf("the test did not find itself: -test.run=%s", exactly(t.Name()))
+			return ending{err: fmt.Errorf("the test did not find itself: -test.run=%s", exactly(name))}
 		}
-		return ""
+		return ending{}
 	}
 
-	left, _ := os.ReadFile(filepath.Join(dir, "report"))
-	if len(left) > 0 {
-		return string(left)
-	}
+	report, _ := os.ReadFile(filepath.Join(dir, "report"))
 	story, _ := os.ReadFile(filepath.Join(dir, "story"))
-	var lines []string
+	_, stuck := os.Stat(filepath.Join(dir, "stuck"))
+	end := ending{report: string(report), output: string(output), failed: true, stuck: stuck == nil}
 	for line := range strings.Lines(string(story)) {
-		lines = append(lines, strings.TrimSuffix(line, "\n"))
+		end.story = append(end.story, strings.TrimSuffix(line, "\n"))
 	}
-	if ctx.Err() == nil {
-		limit = 0
+	if ctx.Err() != nil {
+		end.limit, end.stuck = limit, true
 	}
-	return about.tell(lines, translate(string(output), limit))
+	return end
+}
+
+// tell returns what the child reports, or "" if it has passed.
+func (e ending) tell(about About) string {
+	switch {
+	case e.err != nil:
+		return e.err.Error()
+	case !e.failed:
+		return ""
+	case e.report != "":
+		return e.report
+	}
+	return about.tell(e.story, translate(e.output, e.limit))
 }
 
 // quickRaceExit is an environment variable for a child process: by default the
 // race detector sleeps a second at exit.
 func quickRaceExit() string { return "GORACE=" + os.Getenv("GORACE") + " atexit_sleep_ms=0" }
-
-func executable(t *testing.T) string {
-	path, err := os.Executable()
-	if err != nil {
-		t.Fatalf("the test cannot find its own program: %v", err)
-	}
-	return path
-}
 
 // exactly returns a pattern for -test.run that matches one test.
 func exactly(name string) string {
@@ -120,6 +188,13 @@ func sendReport(report string) bool {
 	}
 	os.WriteFile(filepath.Join(dir, "report"), []byte(report), 0o600)
 	return true
+}
+
+// markStuck tells the parent that this child has hung.
+func markStuck() {
+	if dir := os.Getenv(reportVar); dir != "" {
+		os.WriteFile(filepath.Join(dir, "stuck"), nil, 0o600)
+	}
 }
 
 // noteForParent keeps a line of the story where the parent finds it if this

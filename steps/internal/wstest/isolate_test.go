@@ -19,6 +19,12 @@ func raceDetector() bool {
 	return slices.Contains(build.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }
 
+// runChild runs the current test once more in a process of its own, and returns
+// what that process reports.
+func runChild(t *testing.T, about About, limit time.Duration) string {
+	return NewChildren(t).run(t.Name(), limit).tell(about)
+}
+
 func TestPanicIsReportedWithItsPlace(t *testing.T) {
 	wantReport(t, wrong.Server(wrong.InPump(wrong.Dereferences)), try,
 		"the whole program died: panic: runtime error: invalid memory address or nil pointer dereference\n"+
@@ -111,6 +117,45 @@ func TestPassingChildHasNoReport(t *testing.T) {
 		if report := runChild(t, about, childTime); report != "" {
 			t.Errorf("got\n%s", report)
 		}
+	}
+}
+
+func TestChildThatDiesInSilenceHasFailed(t *testing.T) {
+	if os.Getenv(reportVar) != "" {
+		os.Exit(7)
+	}
+	if report := runChild(t, about, childTime); !strings.Contains(report, "the server ended the whole program") {
+		t.Errorf("got\n%s", report)
+	}
+}
+
+func TestChildrenRunAheadReportToTheirOwnTests(t *testing.T) {
+	names := []string{"it passes", "it hangs", "it fails"}
+	reports := make(map[string]string)
+	var c *Children
+	if Isolated() {
+		c = NewChildren(t)
+		c.Ahead(t, names)
+	}
+	for _, name := range names {
+		t.Run(name, func(t *testing.T) {
+			if c != nil {
+				reports[name] = (<-c.ahead[t.Name()]).tell(about)
+				return
+			}
+			switch name {
+			case "it hangs":
+				markStuck()
+				sendReport("It has hung.")
+				t.Fail()
+			case "it fails":
+				sendReport("It has failed.")
+				t.Fail()
+			}
+		})
+	}
+	if c != nil && (reports["it passes"] != "" || reports["it hangs"] != "It has hung." || reports["it fails"] != "It has failed.") {
+		t.Errorf("got %q", reports)
 	}
 }
 

@@ -40,6 +40,7 @@ type Peer struct {
 	pings    []Event
 	pongs    []Event
 	closing  *Event // the close frame
+	late     *Frame // the first frame after the close frame
 	ended    bool   // nothing more can be read
 	broken   error  // what was read is not WebSocket
 	sent     int    // frames that have left the queue completely
@@ -85,9 +86,14 @@ func (p *Peer) SendFrame(f Frame) {
 	p.outgoing.put(appendMasked(nil, f))
 }
 
+// Bytes returns f as a client sends it, masked.
+func (f Frame) Bytes() []byte { return appendMasked(nil, f) }
+
 // SendRaw sends bytes as they are.
 func (p *Peer) SendRaw(b []byte) {
-	p.outgoing.put(b)
+	if len(b) > 0 { // of nothing TCP would send nothing, and a pipe does
+		p.outgoing.put(b)
+	}
 }
 
 // SendQuietly sends a text message that the story does not mention.
@@ -132,6 +138,10 @@ func (p *Peer) become(m mode) {
 	}
 	p.mode = m
 }
+
+// mostPings is more than a server sends to a peer in a scenario. So many come only
+// from one that pings without a pause, for which time hardly passes.
+const mostPings = 10_000
 
 // longAgo is a deadline that ends what is under way.
 var longAgo = time.Unix(1, 0)
@@ -257,9 +267,16 @@ func (p *Peer) handle() {
 		}
 		p.raw = p.raw[n:]
 		event := Event{f, time.Now()}
+		if p.closing != nil && p.late == nil {
+			p.late = &f
+		}
 		switch f.Op {
 		case OpPing:
 			p.pings = append(p.pings, event)
+			if len(p.pings) == mostPings {
+				took := event.At.Sub(p.pings[0].At)
+				p.story.giveUp(fmt.Sprintf("%s has got %d pings in %v. Is a period without its unit? 54 is 54 ns, and 54*time.Second is 54 s.", p.Name, mostPings, took.Round(time.Millisecond)))
+			}
 			if !p.noPongs {
 				p.outgoing.put(appendMasked(nil, Frame{Fin: true, Op: OpPong, Payload: f.Payload}))
 			}
@@ -419,6 +436,13 @@ func (p *Peer) Pings() []Event {
 	return append([]Event{}, p.pings...)
 }
 
+// Pongs returns the pongs that have come and were not yet wanted.
+func (p *Peer) Pongs() []Event {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return append([]Event{}, p.pongs...)
+}
+
 // WantPong demands a pong with this payload.
 func (p *Peer) WantPong(payload string) {
 	if !p.wait(p.patience, func() bool { return len(p.pongs) > 0 || p.ended }) || !p.hasPong() {
@@ -483,6 +507,14 @@ func (p *Peer) ClosedWith() *Event {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.closing
+}
+
+// AfterClose returns the first frame that has come after the close frame, or nil.
+// There should be none (RFC 6455, section 5.5.1).
+func (p *Peer) AfterClose() *Frame {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.late
 }
 
 // WantOpen demands that the server has not ended the connection.

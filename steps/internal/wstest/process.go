@@ -20,7 +20,7 @@ const processVar = "WSWORKSHOP_PROCESS"
 
 // realPatience bounds what a real process and a real network may take. Nothing
 // comes near it, unless it never comes at all.
-const realPatience = 30 * time.Second
+const realPatience = 10 * time.Second
 
 // Become makes this process the one that [StartProcess] of the given kind
 // started, if it is that one: it calls main and does not return.
@@ -81,12 +81,16 @@ type Process struct {
 // StartProcess runs the current test's program once more, so that it becomes a
 // server: the test must call [Become] first of all.
 func StartProcess(t *testing.T, about About, kind string) *Process {
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
 	p := &Process{
 		Network: Network{
-			Story: &Story{about: about, report: func(report string) { fail(t, report) }, settle: func() {}, began: time.Now()},
+			Story: &Story{about: about, report: reporter(t), settle: func() {}, began: time.Now()},
 			t:     t,
 		},
-		cmd:     exec.Command(executable(t), "-test.run="+exactly(t.Name()), "-test.count=1", "-test.timeout=0"),
+		cmd:     exec.Command(program, "-test.run="+exactly(t.Name()), "-test.count=1", "-test.timeout=0"),
 		ended:   make(chan struct{}),
 		changed: make(chan struct{}, 1),
 	}
@@ -152,6 +156,7 @@ func (p *Process) wantLine(pattern *regexp.Regexp, why string) string {
 		case <-p.ended:
 			ended = true // its last lines still count
 		case <-timer.C:
+			markStuck()
 			p.Fail("no line of standard error says so, although %s. Standard error:\n%s", why, p.tail())
 		}
 	}
@@ -218,6 +223,7 @@ func (p *Process) SignalUntilExit(s os.Signal) bool {
 			return true
 		case <-again.C:
 		case <-limit.C:
+			markStuck()
 			return false
 		}
 	}
@@ -235,6 +241,7 @@ func (p *Process) WantExit(why string) *os.ProcessState {
 		p.Did("the program ends: %s", p.cmd.ProcessState)
 		return p.cmd.ProcessState
 	case <-timer.C:
+		markStuck()
 		p.Fail("the program is still running after %v, although %s. Standard error:\n%s", realPatience, why, p.tail())
 		return nil
 	}

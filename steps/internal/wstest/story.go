@@ -2,6 +2,7 @@ package wstest
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -21,6 +22,7 @@ type Story struct {
 	report func(string) // takes the failure and does not return
 	settle func()       // waits until all that can happen has happened
 	began  time.Time
+	aside  func() string // what else is worth telling with a failure; may be nil
 
 	mu    sync.Mutex // guards lines
 	lines []string
@@ -47,8 +49,21 @@ func (s *Story) FailBecause(cause, saw string, args ...any) {
 	s.Fail(saw, args...)
 }
 
+// giveUp ends the process with a failure, in a scenario that will not end.
+func (s *Story) giveUp(saw string) {
+	markStuck()
+	report := s.tell(saw)
+	if !sendReport(report) {
+		fmt.Fprintln(os.Stderr, report)
+	}
+	os.Exit(1)
+}
+
 // tell returns the text of a failure.
 func (s *Story) tell(saw string) string {
+	if s.aside != nil {
+		saw += s.aside()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.about.tell(s.lines, saw)

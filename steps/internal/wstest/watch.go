@@ -2,7 +2,6 @@ package wstest
 
 import (
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -12,7 +11,7 @@ import (
 
 const (
 	// watchPeriod is how often, in real time, the watch looks at a bubble.
-	watchPeriod = time.Second
+	watchPeriod = time.Second / 2
 
 	// stuckLooks is how often it must find the bubble stuck to say so.
 	stuckLooks = 2
@@ -84,20 +83,11 @@ func (w *watch) run() {
 		}
 		switch {
 		case stuck >= stuckLooks:
-			w.give(saw)
+			w.story.giveUp(saw)
 		case still >= busyLooks:
-			w.give(fmt.Sprintf("for %v of real time nothing has happened. %s", time.Duration(still)*w.period, busy(all)))
+			w.story.giveUp(fmt.Sprintf("for %v of real time nothing has happened. %s", time.Duration(still)*w.period, busy(all)))
 		}
 	}
-}
-
-// give ends the process with a report: a bubble that is stuck cannot be left.
-func (w *watch) give(saw string) {
-	report := w.story.tell(saw)
-	if !sendReport(report) {
-		fmt.Fprintln(os.Stderr, report)
-	}
-	os.Exit(1)
 }
 
 // mayReturn reports whether g may be of the bubble although it is outside: the

@@ -1,0 +1,80 @@
+package runner
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"strings"
+
+	"example.com/wsworkshop/steps/internal/workshop"
+)
+
+// hint shows the hints of a task, one after the other, as long as it is asked to.
+func (a *app) hint(ctx context.Context, args []string) error {
+	words, err := parse(flag.NewFlagSet("hint", flag.ContinueOnError), args, 1)
+	if err != nil {
+		return err
+	}
+	task, lesson, err := a.task(ctx, words)
+	if err != nil || task.Number == "" {
+		return err
+	}
+	fmt.Fprintf(a.Out, "%s\n", a.screen.Heading(task.Number+" "+task.Title))
+	for i, text := range task.Hints {
+		switch {
+		case i == 0:
+		case i == len(task.Hints)-1:
+			if !a.ask("\nThe last hint is nearly the code. Show it?") {
+				return nil
+			}
+		case !a.ask("\nAnother hint?"):
+			return nil
+		}
+		fmt.Fprintf(a.Out, "\n%s\n", hintText(text))
+	}
+	fmt.Fprintf(a.Out, "\nThese are all. The task: %s#task-%s\n", lesson, task.Number)
+	return nil
+}
+
+// task returns the task that a command line names; without a name that of the first
+// broken promise of the step where the learner is. It returns none if none is
+// broken.
+func (a *app) task(ctx context.Context, words []string) (task workshop.Task, lesson string, err error) {
+	if len(words) == 1 {
+		for _, s := range a.steps {
+			if task, ok := s.Task(words[0]); ok {
+				return task, s.Lesson(), nil
+			}
+		}
+		return task, "", usageError(fmt.Sprintf("there is no task %q: they are called 1.1, 1.2 and so on.", words[0]))
+	}
+	s, err := a.step(ctx, nil)
+	if err != nil {
+		return task, "", err
+	}
+	v, err := a.of(ctx, s, false)
+	if err != nil {
+		return task, "", err
+	}
+	first, broken := v.FirstBroken()
+	if !broken {
+		fmt.Fprint(a.Out, a.screen.Report(v, false))
+		return task, "", nil
+	}
+	in := a.steps[first.Step-1]
+	task, _ = in.Task(first.Task)
+	fmt.Fprintf(a.Out, "The first promise that is broken: %s\n\n", first.Name)
+	return task, in.Lesson(), nil
+}
+
+// hintText returns a hint as it is read on a screen: the fences around code say
+// nothing there.
+func hintText(markdown string) string {
+	var b strings.Builder
+	for line := range strings.Lines(markdown) {
+		if !strings.HasPrefix(line, "```") {
+			b.WriteString(line)
+		}
+	}
+	return strings.TrimRight(b.String(), "\n")
+}

@@ -1,0 +1,175 @@
+package screen
+
+import (
+	"fmt"
+	"strings"
+
+	"example.com/wsworkshop/steps/contract"
+	"example.com/wsworkshop/steps/internal/verdict"
+)
+
+// Here returns the step where the learner is: the first that is not done, or the
+// last.
+func Here(all []verdict.Verdict) verdict.Verdict {
+	for _, v := range all {
+		if !v.Whole() {
+			return v
+		}
+	}
+	return all[len(all)-1]
+}
+
+// Map draws all steps, where the learner is, and what is next.
+func (s Screen) Map(all []verdict.Verdict) string {
+	var b strings.Builder
+	b.WriteString("\n" + s.paint(bold, "A real-time WebSocket server, in eight steps") + "\n\n")
+	here := Here(all)
+	for _, v := range all {
+		mark, how := "  ", faint
+		switch {
+		case v.Whole():
+			mark, how = "ok", green
+		case v.Step.Number == here.Step.Number:
+			mark, how = "=>", bold
+		}
+		line := fmt.Sprintf(" %s  %d  %-34s %s", mark, v.Step.Number, v.Step.Title, standing(v))
+		b.WriteString(s.paint(how, line) + "\n")
+	}
+	b.WriteString("\n" + s.wrap(whereYouAre(here)) + "\n\n")
+	return b.String() + s.next(here)
+}
+
+// standing says how a step stands.
+func standing(v verdict.Verdict) string {
+	said := v.String()
+	switch broken := v.Earlier(); {
+	case v.Trouble != "":
+		return "does not build"
+	case broken > 0:
+		said += fmt.Sprintf(", and breaks %s of earlier steps", count(broken, "promise"))
+	}
+	return said
+}
+
+func whereYouAre(v verdict.Verdict) string {
+	kept, _ := v.Own()
+	n := v.Step.Number
+	switch {
+	case v.Whole():
+		return "All promises are kept. What you have built stands in " + v.Step.Folder() + "."
+	case v.Trouble != "":
+		return fmt.Sprintf("You are at step %d. It does not build:\n%s", n, v.Trouble)
+	case v.Earlier() > 0:
+		return fmt.Sprintf("You are at step %d. It breaks %s of earlier steps: look at these first.", n, count(v.Earlier(), "promise"))
+	case n == 1 && kept == 0:
+		return "You are at the beginning. Promises that are not kept are to be expected: the steps are\n" +
+			"not done yet, and their tests say what is missing."
+	}
+	return fmt.Sprintf("You are at step %d.", n)
+}
+
+// next names what to do next.
+func (s Screen) next(v verdict.Verdict) string {
+	n := v.Step.Number
+	if v.Whole() {
+		return fmt.Sprintf("  go run ./steps diff %d      # your server beside the workshop's\n", n) +
+			fmt.Sprintf("  go run ./steps serve %d     # your server at work\n", n)
+	}
+	return fmt.Sprintf("Read %s, change the Go files beside it, and then:\n\n", v.Step.Lesson()) +
+		"  go run ./steps test        # what is missing\n" +
+		"  go run ./steps watch       # the same on every save\n"
+}
+
+// Report draws the verdict on one step, promise by promise. The first that is
+// broken is told in full, and with all every one.
+func (s Screen) Report(v verdict.Verdict, all bool) string {
+	var b strings.Builder
+	if v.Trouble != "" {
+		fmt.Fprintf(&b, "%s\n\n%s\n\n", s.paint(red, "It does not build, so no promise was tried:"), s.wrap(v.Trouble))
+		return b.String() + "Correct the first line that is named, and run the tests again.\n"
+	}
+	first, broken := v.FirstBroken()
+	shown := 0
+	for _, p := range v.Promises {
+		if p.Step < v.Step.Number && p.Outcome == verdict.Kept {
+			continue
+		}
+		shown++
+		b.WriteString(s.line(p, p.Outcome == verdict.Broken && p.Name != first.Name && !all))
+		if p.Outcome == verdict.Broken && all {
+			b.WriteString("\n" + s.message(p) + "\n")
+		}
+	}
+	if earlier := len(v.Promises) - shown; earlier > 0 {
+		fmt.Fprintf(&b, "  and %s of earlier steps %s kept\n", count(earlier, "promise"), isAre(earlier))
+	}
+	for _, note := range v.Notes {
+		b.WriteString("\n" + s.wrap(note) + "\n")
+	}
+	if broken && !all {
+		b.WriteString("\n" + s.paint(bold, "The first that is broken: "+first.Name) + "\n\n" + s.message(first))
+	}
+	return b.String() + "\n" + s.action(v)
+}
+
+// line draws a promise, and with why what was seen of a broken one.
+func (s Screen) line(p verdict.Promise, why bool) string {
+	mark, how := "not reached", faint
+	switch p.Outcome {
+	case verdict.Kept:
+		mark, how = "kept", green
+	case verdict.Broken:
+		mark, how = "broken", red
+	}
+	line := s.wrap(fmt.Sprintf("  %-11s  %s\n", mark, p.Name))
+	line = strings.Replace(line, mark, s.paint(how, mark), 1)
+	if saw := seen(p.Message); why && saw != "" {
+		line += s.paint(faint, s.wrap("               "+saw+"\n"))
+	}
+	return line
+}
+
+// seen returns the first line of what a failure says was seen.
+func seen(message string) string {
+	_, saw, _ := strings.Cut(message, "Seen: ")
+	saw, _, _ = strings.Cut(saw, "\n")
+	return strings.TrimSpace(saw)
+}
+
+// message draws what the test of a promise says.
+func (s Screen) message(p verdict.Promise) string {
+	text := s.wrap(p.Message) + "\n"
+	return strings.Replace(text, "Seen: ", s.paint(bold, "Seen: "), 1)
+}
+
+// action names the one thing to do next.
+func (s Screen) action(v verdict.Verdict) string {
+	n := v.Step.Number
+	first, broken := v.FirstBroken()
+	switch {
+	case v.Whole() && n == contract.Steps:
+		return s.paint(green, "All promises are kept, of all steps.") + fmt.Sprintf(" Next: go run ./steps diff %d\n", n)
+	case v.Whole():
+		return s.paint(green, fmt.Sprintf("Step %d keeps all its promises.", n)) +
+			fmt.Sprintf(" Next: go run ./steps diff %d, then steps/%s/README.md\n", n, contract.Folders[n])
+	case broken && first.Step < n:
+		return "Next: repair this promise of an earlier step, which the step kept before your change.\n"
+	case broken:
+		return fmt.Sprintf("Next: task %s in %s; for a hint: go run ./steps hint %s\n", first.Task, v.Step.Lesson(), first.Task)
+	}
+	return "Next: run the tests again.\n"
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+func isAre(n int) string {
+	if n == 1 {
+		return "is"
+	}
+	return "are"
+}

@@ -1,0 +1,127 @@
+// Package screen draws what the workshop's runner has to say.
+package screen
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"unicode/utf8"
+)
+
+// Screen is where the drawing goes.
+type Screen struct {
+	Colour bool
+	Width  int // in columns; 0 for lines as long as they are
+}
+
+// Of returns the screen behind f: without a terminal one without colour and width.
+// The environment variable NO_COLOR takes the colour away (https://no-color.org).
+func Of(f *os.File) Screen {
+	if !IsTerminal(f) {
+		return Screen{}
+	}
+	return Screen{Colour: os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb", Width: width(f)}
+}
+
+// IsTerminal reports whether f is a terminal.
+func IsTerminal(f *os.File) bool { return width(f) > 0 }
+
+type style string
+
+const (
+	green style = "32"
+	red   style = "31"
+	faint style = "2"
+	bold  style = "1"
+)
+
+func (s Screen) paint(how style, text string) string {
+	if !s.Colour || text == "" {
+		return text
+	}
+	return "\x1b[" + string(how) + "m" + text + "\x1b[0m"
+}
+
+// Heading draws a heading.
+func (s Screen) Heading(text string) string { return s.paint(bold, text) }
+
+// Clear empties the screen.
+func (s Screen) Clear() string {
+	if s.Width == 0 {
+		return ""
+	}
+	return "\x1b[2J\x1b[H"
+}
+
+// Bar draws how many of all are done, in one line that the next one replaces.
+func (s Screen) Bar(done, all int) string {
+	if s.Width == 0 {
+		return ""
+	}
+	const cells = 30
+	full := cells * done / max(all, 1)
+	return "\r" + s.paint(green, strings.Repeat("#", full)) + s.paint(faint, strings.Repeat(".", cells-full)) + fmt.Sprintf(" %d of %d", done, all)
+}
+
+// EndBar takes the bar away.
+func (s Screen) EndBar() string {
+	if s.Width == 0 {
+		return ""
+	}
+	return "\r\x1b[K"
+}
+
+// wrap breaks the lines of a text at the width of the screen. What follows of a
+// broken line stands below where its text begins.
+func (s Screen) wrap(text string) string {
+	if s.Width == 0 {
+		return text
+	}
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		end := ""
+		if strings.HasSuffix(line, "\n") {
+			line, end = line[:len(line)-1], "\n"
+		}
+		indent := hang(line)
+		for utf8.RuneCountInString(line) > s.Width {
+			cut := breakAt(line, s.Width, len(indent))
+			if cut < 0 {
+				break
+			}
+			b.WriteString(strings.TrimRight(line[:cut], " ") + "\n")
+			line = indent + strings.TrimLeft(line[cut:], " ")
+		}
+		b.WriteString(line + end)
+	}
+	return b.String()
+}
+
+// hang returns the spaces below which a broken line goes on: those before its text,
+// or before what stands behind a word like "Seen:" and several spaces.
+func hang(line string) string {
+	text := strings.TrimLeft(line, " ")
+	at := len(line) - len(text)
+	if word, rest, ok := strings.Cut(text, "  "); ok && !strings.Contains(word, " ") {
+		at = len(line) - len(strings.TrimLeft(rest, " "))
+	} else if word, rest, ok := strings.Cut(text, ": "); ok && !strings.Contains(word, " ") {
+		at = len(line) - len(rest)
+	}
+	return strings.Repeat(" ", min(at, 20))
+}
+
+// breakAt returns where to break a line that is too long: at the last space that
+// fits, but behind the first text; or -1 if there is none.
+func breakAt(line string, width, indent int) int {
+	at, column := -1, 0
+	for i, r := range line {
+		if column > width {
+			break
+		}
+		if r == ' ' && column > indent {
+			at = i
+		}
+		column++
+	}
+	return at
+}

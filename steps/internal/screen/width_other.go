@@ -1,0 +1,13 @@
+//go:build !linux && !darwin
+
+package screen
+
+import "os"
+
+// width returns 80 for a terminal, and 0 if f is none.
+func width(f *os.File) int {
+	if info, err := f.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return 0
+	}
+	return 80
+}

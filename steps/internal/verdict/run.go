@@ -1,0 +1,189 @@
+package verdict
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"sync"
+
+	"example.com/wsworkshop/steps/internal/workshop"
+)
+
+// Of tests one step, as "go test" does. It calls ended, which may be nil, for each
+// promise whose test has ended. With again the tests run even if nothing has
+// changed.
+func Of(ctx context.Context, root string, s workshop.Step, again bool, ended func(promise string)) (Verdict, error) {
+	args := []string{"test", "-json"}
+	if again {
+		args = append(args, "-count=1")
+	}
+	all := make(results)
+	err := stream(ctx, root, all, ended, append(args, "./"+s.Folder())...)
+	if err != nil {
+		return Verdict{}, err
+	}
+	v := newVerdict(s, 1)
+	v.judge(all[s.Package()])
+	return v, nil
+}
+
+// stream runs the go command and reads its events.
+func stream(ctx context.Context, root string, all results, ended func(string), args ...string) error {
+	var complaints bytes.Buffer
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir, cmd.Stderr = root, &complaints
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("the go command does not start: %w", err)
+	}
+	readErr := all.read(stdout, ended)
+	err = cmd.Wait() // an error means that a test has failed, as is expected; or worse
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case readErr != nil:
+		return fmt.Errorf("the output of go test: %w\n%s", readErr, complaints.Bytes())
+	case len(all) == 0:
+		return fmt.Errorf("go test: %w\n%s", err, complaints.Bytes())
+	}
+	return nil
+}
+
+// All tests all steps, quickly: of a step that is not done only the promises that
+// it adds. Test programs are built into a folder of the user's cache, where the go
+// command finds that they need no new build.
+func All(ctx context.Context, root string, steps []workshop.Step) ([]Verdict, error) {
+	cache, err := programs(root)
+	if err != nil {
+		return nil, err
+	}
+	broken, err := build(ctx, root, cache, steps)
+	if err != nil {
+		return nil, err
+	}
+
+	verdicts := make([]Verdict, len(steps))
+	errs := make([]error, len(steps))
+	slots := make(chan struct{}, runtime.GOMAXPROCS(0))
+	var running sync.WaitGroup
+	for i, s := range steps {
+		verdicts[i] = newVerdict(s, s.Number)
+		if said, ok := broken[s.Package()]; ok {
+			verdicts[i].Trouble = said
+			continue
+		}
+		running.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			errs[i] = verdicts[i].runOwn(ctx, root, cache)
+		})
+	}
+	running.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return nil, err
+		}
+	}
+	return verdicts, withEarlier(ctx, root, verdicts)
+}
+
+// runOwn runs the tests of the promises that the step adds.
+func (v *Verdict) runOwn(ctx context.Context, root, cache string) error {
+	all := make(results)
+	dir := filepath.Join(root, filepath.FromSlash(v.Step.Folder()))
+	program := filepath.Join(cache, v.Step.Name+".test"+exe())
+	pattern := fmt.Sprintf("-test.run=^%s$/^%d[.]", server, v.Step.Number)
+	err := stream(ctx, dir, all, nil, "tool", "test2json", "-p", v.Step.Package(), program, "-test.v=test2json", pattern)
+	v.judge(all[v.Step.Package()])
+	return err
+}
+
+// withEarlier tests the steps that keep their own promises for those of earlier
+// steps. While nothing changes, go test answers from its cache.
+func withEarlier(ctx context.Context, root string, verdicts []Verdict) error {
+	args := []string{"test", "-json"}
+	for _, v := range verdicts {
+		if v.Whole() {
+			args = append(args, "./"+v.Step.Folder())
+		}
+	}
+	if len(args) == 2 {
+		return nil
+	}
+	all := make(results)
+	if err := stream(ctx, root, all, nil, args...); err != nil {
+		return err
+	}
+	for i, v := range verdicts {
+		if v.Whole() {
+			verdicts[i] = newVerdict(v.Step, 1)
+			verdicts[i].judge(all[v.Step.Package()])
+		}
+	}
+	return nil
+}
+
+// programs returns the folder for the test programs of this repository.
+func programs(root string) (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		cache = os.TempDir()
+	}
+	dir := filepath.Join(cache, "wsworkshop", fmt.Sprintf("%x", sha256.Sum256([]byte(root)))[:12])
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return "", fmt.Errorf("a folder for test programs: %w", err)
+	}
+	return dir + string(filepath.Separator), nil
+}
+
+var packageLine = regexp.MustCompile(`(?m)^# (\S+).*\n`)
+
+// build builds the test programs of steps, and returns what the compiler says of
+// those that do not build, by import path.
+func build(ctx context.Context, root, cache string, steps []workshop.Step) (broken map[string]string, err error) {
+	args := []string{"test", "-c", "-o", cache}
+	for _, s := range steps {
+		args = append(args, "./"+s.Folder())
+	}
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir = root
+	output, err := cmd.CombinedOutput()
+	if err == nil {
+		return nil, nil
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	broken = make(map[string]string)
+	heads := packageLine.FindAllStringSubmatchIndex(string(output), -1)
+	for i, head := range heads {
+		end := len(output)
+		if i+1 < len(heads) {
+			end = heads[i+1][0]
+		}
+		broken[string(output[head[2]:head[3]])] = strings.TrimSpace(string(output[head[1]:end]))
+	}
+	for _, s := range steps {
+		if _, ok := broken[s.Package()]; ok {
+			return broken, nil
+		}
+	}
+	return nil, fmt.Errorf("the tests of the steps do not build: %w\n%s", err, output)
+}
+
+func exe() string {
+	if runtime.GOOS == "windows" {
+		return ".exe"
+	}
+	return ""
+}

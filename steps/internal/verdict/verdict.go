@@ -1,0 +1,178 @@
+// Package verdict finds out which promises the steps keep, by building and running
+// their tests. Nothing is remembered from one time to the next but what the go
+// command caches.
+package verdict
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+
+	"example.com/wsworkshop/steps/contract"
+	"example.com/wsworkshop/steps/internal/workshop"
+)
+
+// Outcome is how the test of a promise has ended.
+type Outcome string
+
+const (
+	Kept       Outcome = "kept"
+	Broken     Outcome = "broken"
+	NotReached Outcome = "not reached" // another failure ended the tests before
+)
+
+// Promise is a promise, and whether the step keeps it.
+type Promise struct {
+	Name    string  `json:"promise"`
+	Step    int     `json:"step"` // that made it
+	Task    string  `json:"task"`
+	Outcome Outcome `json:"outcome"`
+	Message string  `json:"message,omitempty"` // of a broken one: what its test says
+}
+
+// Verdict is which promises a step keeps.
+type Verdict struct {
+	Step     workshop.Step
+	Promises []Promise // of this step and those before it, in the order of the lessons
+	Trouble  string    // why no promise was tried: mostly what the compiler says
+	Notes    []string  // what the tests say besides
+}
+
+// Own returns how many promises the step adds, and how many of them it keeps.
+func (v Verdict) Own() (kept, promised int) { return v.count(v.Step.Number) }
+
+// Earlier returns how many promises of earlier steps the step breaks.
+func (v Verdict) Earlier() (broken int) {
+	for _, p := range v.Promises {
+		if p.Step < v.Step.Number && p.Outcome == Broken {
+			broken++
+		}
+	}
+	return broken
+}
+
+func (v Verdict) count(step int) (kept, promised int) {
+	for _, p := range v.Promises {
+		if p.Step != step {
+			continue
+		}
+		promised++
+		if p.Outcome == Kept {
+			kept++
+		}
+	}
+	return kept, promised
+}
+
+// Whole reports whether the step keeps everything that was promised so far.
+func (v Verdict) Whole() bool {
+	return v.Trouble == "" && v.firstNot(Kept) < 0
+}
+
+// FirstBroken returns the first promise that is broken, if one is.
+func (v Verdict) FirstBroken() (Promise, bool) {
+	for _, p := range v.Promises {
+		if p.Outcome == Broken {
+			return p, true
+		}
+	}
+	return Promise{}, false
+}
+
+func (v Verdict) firstNot(o Outcome) int {
+	for i, p := range v.Promises {
+		if p.Outcome != o {
+			return i
+		}
+	}
+	return -1
+}
+
+// newVerdict returns the verdict of a step whose promises from those of step
+// first on have not been tried yet.
+func newVerdict(s workshop.Step, first int) Verdict {
+	v := Verdict{Step: s}
+	for n := first; n <= s.Number; n++ {
+		for _, p := range contract.Promises(n) {
+			v.Promises = append(v.Promises, Promise{Name: p.String(), Step: n, Task: p.Task, Outcome: NotReached})
+		}
+	}
+	return v
+}
+
+// server is the test that holds all promises.
+const server = "TestServer"
+
+// testName returns the name of the test of a promise.
+func testName(promise string) string {
+	return server + "/" + strings.ReplaceAll(promise, " ", "_")
+}
+
+var noise = regexp.MustCompile(`^\s*(=== |--- (PASS|FAIL|SKIP): |FAIL$|exit status \d+$)`)
+
+// judge fills in what the tests have said of the step.
+func (v *Verdict) judge(r *result) {
+	if r == nil {
+		v.Trouble = "its tests did not run."
+		return
+	}
+	if r.build != "" {
+		v.Trouble = r.build
+		return
+	}
+	if r.ended[server] == "" {
+		v.Trouble = strings.TrimSpace("its test " + server + " did not run to its end.\n" + plain(r.output[""]) + plain(r.output[server]))
+		return
+	}
+	if note := plain(r.output[server]); note != "" {
+		v.Notes = append(v.Notes, place.ReplaceAllString(note, ""))
+	}
+	for i := range v.Promises {
+		p := &v.Promises[i]
+		switch test := testName(p.Name); r.ended[test] {
+		case "pass", "skip":
+			p.Outcome = Kept
+		case "fail":
+			p.Outcome = Broken
+			p.Message = plain(r.output[test])
+		}
+	}
+}
+
+// place is where a test has logged a line, which is no place of the learner's.
+var place = regexp.MustCompile(`(?m)^\w+\.go:\d+: `)
+
+// plain returns what a test has printed, without what go test adds to it.
+func plain(output string) string {
+	var lines []string
+	for line := range strings.Lines(output) {
+		if !noise.MatchString(line) {
+			lines = append(lines, strings.TrimRight(line, "\n"))
+		}
+	}
+	// The testing package indents.
+	for len(lines) > 0 && all(lines, func(l string) bool { return l == "" || strings.HasPrefix(l, " ") }) {
+		if all(lines, func(l string) bool { return l == "" }) {
+			return ""
+		}
+		for i := range lines {
+			lines[i] = strings.TrimPrefix(lines[i], " ")
+		}
+	}
+	return strings.TrimSpace(strings.Join(lines, "\n"))
+}
+
+func all(lines []string, is func(string) bool) bool {
+	for _, l := range lines {
+		if !is(l) {
+			return false
+		}
+	}
+	return true
+}
+
+// String says in a few words how the step stands.
+func (v Verdict) String() string {
+	kept, promised := v.Own()
+	return fmt.Sprintf("%d of %d promises kept", kept, promised)
+}
