@@ -41,7 +41,7 @@ var changes = map[string]struct{ added, changed, removed string }{
 	"06-shutdown": {
 		added: `(*Client).flush (*Hub).Close (*Hub).Closed (*Hub).Cut (*Hub).Enter (*Hub).Leave (*Hub).Wait
 			(*Server).Shutdown refuse shutdownRetry shutdownWait shuttingDown`,
-		changed: `(*Client).writeMessages (*Server).ServeHTTP Hub run`,
+		changed: `(*Client).hangUp (*Client).writeMessages (*Server).ServeHTTP Hub run`,
 	},
 	"07-recover": {
 		added: `(*Client).guard (*Server).join errPanicked`,

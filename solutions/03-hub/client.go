@@ -139,6 +139,7 @@ func (c *Client) readPump() {
 		// The peer may still be sending. A socket that is closed with bytes unread
 		// is reset, and the reset can overtake our close frame. So read them away,
 		// until the peer hangs up or hangUp closes the socket.
+		c.conn.SetReadDeadline(time.Time{}) // hangUp bounds it instead
 		io.Copy(io.Discard, c.conn.NetConn())
 	}
 }

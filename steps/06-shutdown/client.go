@@ -111,7 +111,7 @@ func (c *Client) finish(code int, reason string) {
 // first, once the write pump has ended, and has closeWait to answer.
 func (c *Client) hangUp() {
 	if c.code != websocket.CloseAbnormalClosure {
-		<-c.writeEnded
+		<-c.writeEnded // TODO(6.2): but no longer than writeWait, now that it may flush a whole queue.
 		sendClose(c.conn, c.code, c.reason)
 		select {
 		case <-c.readEnded:
@@ -162,6 +162,7 @@ func (c *Client) readPump() {
 		// The peer may still be sending. A socket that is closed with bytes unread
 		// is reset, and the reset can overtake our close frame. So read them away,
 		// until the peer hangs up or hangUp closes the socket.
+		c.conn.SetReadDeadline(time.Time{}) // hangUp bounds it instead
 		io.Copy(io.Discard, c.conn.NetConn())
 	}
 }

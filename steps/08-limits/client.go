@@ -116,11 +116,14 @@ func (c *Client) finish(code int, reason string) {
 // first, once the write pump has ended, and has closeWait to answer.
 func (c *Client) hangUp() {
 	if c.code != websocket.CloseAbnormalClosure {
-		<-c.writeEnded
-		sendClose(c.conn, c.code, c.reason)
 		select {
-		case <-c.readEnded:
-		case <-time.After(closeWait):
+		case <-c.writeEnded:
+			sendClose(c.conn, c.code, c.reason)
+			select {
+			case <-c.readEnded:
+			case <-time.After(closeWait):
+			}
+		case <-time.After(writeWait): // the peer takes what is queued too slowly
 		}
 	}
 	c.conn.Close()
@@ -167,6 +170,7 @@ func (c *Client) readPump() {
 		// The peer may still be sending. A socket that is closed with bytes unread
 		// is reset, and the reset can overtake our close frame. So read them away,
 		// until the peer hangs up or hangUp closes the socket.
+		c.conn.SetReadDeadline(time.Time{}) // hangUp bounds it instead
 		io.Copy(io.Discard, c.conn.NetConn())
 	}
 }

@@ -190,6 +190,7 @@ func (c *chatClient) readPump(s *chatServer) {
 	if _, closed := errors.AsType[*websocket.CloseError](err); !closed {
 		// The peer may still send. Bytes unread at the end would reset the
 		// connection, and the close frame could be lost.
+		c.conn.SetReadDeadline(time.Time{})
 		io.Copy(io.Discard, c.conn.NetConn())
 	}
 }

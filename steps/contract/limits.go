@@ -4,11 +4,9 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
-	"math"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"runtime"
 	"time"
 
 	"example.com/wsworkshop/steps/internal/wstest"
@@ -19,7 +17,7 @@ import (
 var limits = []Promise{
 	{
 		Task: "8.1", Name: "a connection over the cap gets 429 with Retry-After, other addresses are free",
-		cause: "ServeHTTP does not ask the gate before it upgrades, or the gate counts an address together with its port.",
+		cause: "the gate is not asked before Upgrade, or counts an address together with its port, or lets in one more than the cap. Or the slot is given back when ServeHTTP returns, which since step 6 is when the connection begins.",
 		test: func(t *trial) {
 			t.scene(func(s *scene) {
 				peers := s.fill("10.9.0.1")
@@ -35,17 +33,10 @@ var limits = []Promise{
 		Task: "8.1", Name: "a hundred handshakes at once from one address yield exactly the cap",
 		cause: "the check and the count are not made under one lock, before the upgrade: between them others check too.",
 		test: func(t *trial) {
+			t.scene(func(s *scene) { s.wantExactly(wstest.Request{IP: "10.9.0.1"}) })
 			t.scene(func(s *scene) {
-				there := len(s.fillSome("10.9.0.1", maxPerIP/2)) // so that the rate alone would let too many in
-				in, answers := s.HandshakeAll("ann", 100, wstest.Request{IP: "10.9.0.1"})
-				if len(in) != maxPerIP-there {
-					s.Fail("%d of 100 got in beside the %d that were there, and not %d.", len(in), there, maxPerIP-there)
-				}
-				for _, a := range answers {
-					if a.Status != http.StatusSwitchingProtocols && a.Status != http.StatusTooManyRequests {
-						s.Fail("a handshake over the cap gets 429; %s.", a)
-					}
-				}
+				s.Did("those from 10.9.0.1 send the whole handshake before they read the answer")
+				s.wantExactly(wstest.Request{IP: "10.9.0.1", Late: time.Second})
 			})
 		},
 	},
@@ -56,7 +47,7 @@ var limits = []Promise{
 	},
 	{
 		Task: "8.2", Name: "handshakes are rated, and the wait that is told is true",
-		cause: "no limiter for each address; or a refused handshake takes a token all the same (cancel the reservation); or Retry-After is rounded down.",
+		cause: "no limiter for each address, or another rate, or another burst: handshakeRate a second, and four seconds' worth at once.",
 		test: func(t *trial) {
 			t.scene(func(s *scene) {
 				n := s.hammer("10.9.0.1", 3*handshakeBurst)
@@ -72,10 +63,16 @@ var limits = []Promise{
 					}
 					wait := s.wantRetryAfter(answer)
 					if wait > 5*time.Second {
-						s.Fail("Retry-After says %v, but %d handshakes a second are allowed.", wait, handshakeRate)
+						s.FailBecause("a handshake that is refused takes a token all the same, so that each try makes the wait longer. Cancel its reservation.",
+							"Retry-After says %v, but %d handshakes a second are allowed.", wait, handshakeRate)
 					}
 					s.Pass(wait)
-					s.ConnectFrom("ann", wstest.Request{IP: "10.9.0.1"}).Leave()
+					peer, answer := s.Handshake("ann", wstest.Request{IP: "10.9.0.1"})
+					if peer == nil {
+						s.FailBecause("the wait is rounded down. Round it up to whole seconds.",
+							"ann has waited for %v, as she was told, and still could not connect: %s.", wait, answer)
+					}
+					peer.Leave()
 					s.Settle()
 				}
 				s.Did("for 10 s 10.9.0.3 tries ten times a second")
@@ -92,7 +89,7 @@ var limits = []Promise{
 	},
 	{
 		Task: "8.3", Name: "a flooding peer is slowed to its rate, loses nothing and disturbs nobody",
-		cause: "the read pump does not wait for the limiter before it reads on, or all connections share one; or it drops messages; or the read deadline passes while it waits; or a lock is held meanwhile.",
+		cause: "the read pump does not wait for its turn after each message, before it hands it on (pace). To wait is all that it must do: no message is dropped, and the connection goes on.",
 		test: func(t *trial) {
 			t.scene(func(s *scene) {
 				ann, bob, cat := s.Connect("ann"), s.Connect("bob"), s.Connect("cat")
@@ -106,14 +103,21 @@ var limits = []Promise{
 					s.Settle()
 					for _, f := range bob.Messages() {
 						if got++; string(f.Payload) != fmt.Sprint("flood ", got) {
-							s.Fail("bob got %s instead of ann's message number %d.", f, got)
+							s.FailBecause("what is over the rate is dropped. Wait for its turn instead: then ann's own TCP connection slows her down.",
+								"bob got %s instead of ann's message number %d.", f, got)
 						}
 					}
 					passed := time.Since(began)
 					due := min(flood, messageBurst+int(messageRate*passed.Seconds()))
 					if got < due-2 || got > due+2 {
-						s.Fail("bob has got %d of ann's messages after %v. At %d at once and %d a second it should be %d. (%s)",
-							got, passed, messageBurst, messageRate, due, how(ann, bob))
+						const saw = "bob has got %d of ann's messages after %v. At %d at once and %d a second it should be %d."
+						for _, p := range []*wstest.Peer{ann, bob} {
+							if p.Gone() {
+								s.FailBecause("a peer that sends too fast is ended, or does not wait at all, so that the queues of the others are full; or the read deadline passes while it waits: set it after the wait.",
+									saw+" %s's connection has been closed.", got, passed, messageBurst, messageRate, due, p.Name)
+							}
+						}
+						s.Fail(saw, got, passed, messageBurst, messageRate, due)
 					}
 					if taken := ann.Sent(); taken > got+flood/2 { // what a read buffer holds is fine
 						s.Fail("the server has read %d of ann's messages, but handed on %d: what it should leave unread fills its memory.", taken, got)
@@ -122,7 +126,8 @@ var limits = []Promise{
 					cat.SendQuietly("hello")
 					s.Settle()
 					if f := bob.Messages(); len(f) != 1 || string(f[0].Payload) != "hello" {
-						s.Fail("cat's message did not reach bob at once while ann was slowed.")
+						s.FailBecause("all connections share one limiter, or a lock is held while one of them waits. Each has its own, and waits in its own read pump.",
+							"cat's message did not reach bob at once while ann was slowed.")
 					}
 					time.Sleep(time.Second)
 				}
@@ -159,18 +164,24 @@ var limits = []Promise{
 	},
 	{
 		Task: "8.5", Name: "the table of addresses does not grow for ever, and forgetting gives no new burst",
-		cause: "an address that has gone is never deleted; or it is deleted before all its tokens have come back, so that it starts with a full bucket.",
+		cause: "the table counts nothing, or forgets addresses that are connected.",
 		test:  forgetting,
 	},
 }
 
-func how(ann, bob *wstest.Peer) string {
-	for _, p := range []*wstest.Peer{ann, bob} {
-		if p.Gone() {
-			return p.Name + "'s connection has been closed"
+// wantExactly demands that of 100 handshakes at once as many get in as the cap
+// allows.
+func (s *scene) wantExactly(r wstest.Request) {
+	there := len(s.fillSome(r.IP, maxPerIP/2)) // so that the rate alone would let too many in
+	in, answers := s.HandshakeAll("ann", 100, r)
+	if len(in) != maxPerIP-there {
+		s.Fail("%d of 100 got in beside the %d that were there, and not %d.", len(in), there, maxPerIP-there)
+	}
+	for _, a := range answers {
+		if a.Status != http.StatusSwitchingProtocols && a.Status != http.StatusTooManyRequests {
+			s.Fail("a handshake over the cap gets 429; %s.", a)
 		}
 	}
-	return "both are still connected"
 }
 
 // fill connects as many peers from ip as the cap allows, slowly enough for the
@@ -178,7 +189,11 @@ func how(ann, bob *wstest.Peer) string {
 func (s *scene) fill(ip string) []*wstest.Peer { return s.fillSome(ip, maxPerIP) }
 
 func (s *scene) fillSome(ip string, n int) []*wstest.Peer {
-	s.Did("%d peers connect from %s, one a second", n, ip)
+	if n == 1 {
+		s.Did("a peer connects from %s", ip)
+	} else {
+		s.Did("%d peers connect from %s, one a second", n, ip)
+	}
 	var peers []*wstest.Peer
 	for range n {
 		in, answers := s.HandshakeQuietly(wstest.Request{IP: ip})
@@ -193,13 +208,27 @@ func (s *scene) fillSome(ip string, n int) []*wstest.Peer {
 }
 
 // wantFull demands that one more connection from ip is refused.
-func (s *scene) wantFull(ip string) {
+func (s *scene) wantFull(ip string) { s.wantFullOr(ip, "") }
+
+// wantFullOr is wantFull with a cause of its own, unless it is empty: why one more
+// may be let in.
+func (s *scene) wantFullOr(ip, cause string) {
 	peer, answer := s.Handshake("one more", wstest.Request{IP: ip})
 	if peer != nil {
-		s.Fail("one more was let in from %s, which has %d connections already.", ip, maxPerIP)
+		const saw = "one more was let in from %s, which has %d connections already."
+		s.Settle()
+		if peer.Gone() || peer.ClosedWith() != nil {
+			s.FailBecause("the gate is asked after Upgrade. Before it, the peer can still be told with a status, and costs next to nothing.",
+				saw+" The server has ended that connection after the handshake.", ip, maxPerIP)
+		}
+		if cause != "" {
+			s.FailBecause(cause, saw, ip, maxPerIP)
+		}
+		s.Fail(saw, ip, maxPerIP)
 	}
 	if answer.Status != http.StatusTooManyRequests {
-		s.Fail("a connection over the cap gets 429; %s.", answer)
+		s.FailBecause("refuse is called with another status than http.StatusTooManyRequests. 503 would say that the whole server is busy.",
+			"a connection over the cap gets 429; %s.", answer)
 	}
 	wait := s.wantRetryAfter(answer)
 	s.FailUnless(wait <= time.Hour, "the answer tells to wait for %v: Retry-After is in seconds.", wait)
@@ -270,7 +299,7 @@ func slots(t *trial) {
 			if peer, answer := s.Handshake("another", wstest.Request{IP: ip}); peer == nil {
 				s.Fail("%s. There should be a free slot: one of the %d %s.", answer, maxPerIP, e.how)
 			}
-			s.wantFull(ip)
+			s.wantFullOr(ip, "a slot is given back twice; or an address is forgotten that still has connections.")
 		})
 	}
 }
@@ -353,7 +382,8 @@ func forgetting(t *trial) {
 			in += s.hammer("10.9.0.1", 2*handshakeRate+1)
 		}
 		if most := handshakeBurst + 200*handshakeRate; in > most+2 {
-			s.Fail("it got in %d times, and not %d: its burst has come back too early.", in, most)
+			s.FailBecause("an address is deleted when it has no connection, or after some time. Delete it when all its tokens have come back, too: then it is as good as new.",
+				"it got in %d times, and not %d: its burst has come back too early.", in, most)
 		}
 	})
 	t.scene(func(s *scene) {
@@ -375,7 +405,7 @@ func forgetting(t *trial) {
 			s.hammer("10.9.0.1", 1)
 			s.Settle()
 			s.Log.Clear()
-			last = heap()
+			last = s.Heap()
 			if round == 1 {
 				first = last
 			}
@@ -384,26 +414,13 @@ func forgetting(t *trial) {
 			s.Fail("%d of the first handshakes of an address got 429.", refused)
 		}
 		if grown := int64(last) - int64(first); grown > (rounds-2)*each*80 {
-			s.Fail("after %d hours the server needs %d bytes more than after two: it remembers all addresses.", rounds, grown)
+			s.FailBecause("an address that has gone is never deleted.",
+				"after %d hours the server needs %d KiB more than after two: it remembers all addresses.", rounds, grown>>10)
 		}
 	})
 	t.scene(func(s *scene) { // a table that is not there does not grow: it must count, too
 		s.fill("10.9.0.1")
 		s.Pass(time.Hour)
-		s.wantFull("10.9.0.1")
+		s.wantFullOr("10.9.0.1", "an address is forgotten that still has connections, or nothing is counted at all.")
 	})
-}
-
-// heap returns the bytes in use. It looks three times, because the watch of the
-// bench may need some just now.
-func heap() uint64 {
-	least := uint64(math.MaxUint64)
-	for range 3 {
-		runtime.GC()
-		runtime.GC()
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		least = min(least, m.HeapAlloc)
-	}
-	return least
 }

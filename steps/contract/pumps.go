@@ -1,14 +1,23 @@
 package contract
 
 import (
+	"bytes"
+	"compress/flate"
+	"encoding/binary"
 	"fmt"
+	"io"
+	"slices"
 	"strings"
 	"time"
 
 	"example.com/wsworkshop/steps/internal/wstest"
 )
 
-const causeLost = "Send drops a message when the queue is full. It must wait for room (or, from step 4, end the connection)."
+const (
+	causeUnread = "the socket is closed while the peer is still sending. What is unread then makes the system send a reset, which can overtake the close frame: read it away first."
+	causeLost   = "Send drops a message when the queue is full. It must wait for room (or, from step 4, end the connection). Or, from step 8 on, what is over the rate is dropped: it must wait for its turn."
+	causeTwo    = "a message is written by another goroutine than the write pump, or read by another than the read pump. A connection supports one reader and one writer at a time."
+)
 
 // pumps is the contract of step 2: one reader and one writer for each
 // connection, with deadlines, a read limit and close codes (RFC 6455, sections
@@ -18,6 +27,18 @@ var pumps = []Promise{
 		Task: "2.1", Name: "a peer may send many messages before it reads one",
 		cause: "one loop reads and writes in turn: while it waits to write, it does not read. Let the read pump queue messages, and the write pump write them.",
 		test: func(t *trial) {
+			t.scene(func(s *scene) {
+				ann := s.Connect("ann")
+				all := texts("message", 40)
+				ann.StopReading()
+				ann.Send(all[0])
+				s.Settle()
+				s.Did("ann sends messages 2 to %d in one go", len(all))
+				ann.SendRaw(inOneGo(all[1:]))
+				s.Settle()
+				ann.ResumeReading()
+				s.wantInOrder(ann, all)
+			})
 			t.scene(func(s *scene) {
 				ann := s.Connect("ann")
 				ann.StopReading()
@@ -34,30 +55,27 @@ var pumps = []Promise{
 					ann.SendFrame(f)
 				}
 				s.Settle()
-				if n := ann.Sent(); n < len(sent) {
-					s.Fail("the server has read %d of the %d messages and reads no more, because ann does not read.", n, len(sent))
+				const saw = "the server has read %d of the %d messages and reads no more, because ann does not read."
+				switch n := ann.Sent(); {
+				case n < 2:
+					s.Fail(saw, n, len(sent))
+				case n < len(sent):
+					s.FailBecause("the send queue has no room for them. Make it with a buffer for sendQueueSize messages.", saw, n, len(sent))
 				}
 				ann.ResumeReading()
 				ann.Want(sent...)
 			})
 			t.scene(func(s *scene) {
 				ann := s.Connect("ann")
-				s.Did("ann sends 40 messages in one go")
-				ann.SendRaw(inOneGo(texts("message", 40)))
-				for i, text := range texts("message", 40) {
-					if got, ok := ann.Next(); !ok || string(got.Payload) != text {
-						s.FailBecause("each message is queued or written by a goroutine of its own, and those run in any order.",
-							"ann's answer number %d should be %q, and is %s.", i+1, text, got)
-					}
-				}
-			})
-			t.scene(func(s *scene) {
-				ann := s.Connect("ann")
 				ann.SendFrame(wstest.Frame{Op: wstest.OpText, Payload: []byte("in two ")})
 				ann.SendFrame(wstest.Ping("between"))
 				ann.SendFrame(wstest.Frame{Fin: true, Op: wstest.OpContinuation, Payload: []byte("fragments")})
-				ann.WantPong("between")
 				ann.WantText("in two fragments")
+				s.Settle()
+				if len(ann.Pongs()) == 0 {
+					s.FailBecause("a ping handler of your own answers nothing. Without one, ReadMessage answers pings.", "ann's ping got no pong.")
+				}
+				ann.WantPong("between")
 			})
 			t.scene(func(s *scene) {
 				ann := s.Connect("ann")
@@ -88,7 +106,7 @@ var pumps = []Promise{
 	},
 	{
 		Task: "2.1", Name: "one goroutine reads and one writes, whatever happens",
-		cause: "a message is written by another goroutine than the write pump, or read by another than the read pump. A connection supports one reader and one writer at a time.",
+		cause: causeTwo,
 		test: func(t *trial) {
 			t.scene(func(s *scene) {
 				ann := s.Connect("ann")
@@ -103,6 +121,7 @@ var pumps = []Promise{
 				}
 				ann.SendFrame(wstest.Ping("are you there?"))
 				s.Settle()
+				s.notPanicked(causeTwo)
 				ann.ResumeReading()
 				ann.WantText(want...)
 				ann.WantPong("are you there?")
@@ -115,11 +134,23 @@ var pumps = []Promise{
 					ann.WantPong(fmt.Sprint(i))
 				}
 			})
+			t.scene(func(s *scene) {
+				ann := s.Connect("ann")
+				ann.StopReading()
+				ann.Send("hello")
+				s.Settle()
+				s.Did("while the server writes to her, ann sends text that is not UTF-8")
+				ann.SendFrame(wstest.Text("caf\xe9"))
+				s.Settle()
+				s.notPanicked(causeTwo)
+				ann.ResumeReading()
+				ann.WantText("hello")
+			})
 		},
 	},
 	{
 		Task: "2.2", Name: "a silent peer is gone after 60 s",
-		cause: "no read deadline is set before each ReadMessage, so that it waits for ever for a peer that is no longer there.",
+		cause: "no read deadline is set before each ReadMessage, or one that is later, so that it waits for a peer that is no longer there.",
 		test: func(t *trial) {
 			t.scene(func(s *scene) {
 				ann, bob := s.Connect("ann"), s.Connect("bob")
@@ -130,16 +161,24 @@ var pumps = []Promise{
 				s.Pass(pongWait/2 - time.Second)
 				ann.WantOpen("she has been silent for less than 60 s")
 				s.Pass(time.Second + grace)
+				s.notPanicked("the read pump reads on after a timeout. Every error of ReadMessage is final, this one too: return.")
 				ann.WantGone("she has been silent for more than 60 s")
-				bob.WantOpen("he has said something 32 s ago: each message starts the 60 s anew")
+				if bob.Gone() || bob.ClosedWith() != nil {
+					s.FailBecause("the read deadline is set once, or by pongs only. It is a point in time: set it anew before each ReadMessage.",
+						"the server has ended bob's connection, although he has said something 32 s ago: each message starts the 60 s anew.")
+				}
 				s.Pass(pongWait/2 - grace - time.Second)
 				bob.WantOpen("he has been silent for less than 60 s")
 				s.Pass(time.Second + grace)
 				bob.WantGone("he has been silent for more than 60 s")
 				for _, p := range []*wstest.Peer{ann, bob} {
-					if closing, ok := p.WaitClose(); ok && closing.CloseCode() == 1006 {
+					switch closing, _ := p.WaitClose(); closing.CloseCode() {
+					case 1006:
 						s.FailBecause("1006 stands for an end without a close frame, and so is never in one (RFC 6455, section 7.4.1).",
 							"%s got a %s.", p.Name, closing)
+					case 1002:
+						s.FailBecause("the error of ReadMessage is wrapped without %w, so that closeStatus cannot see that it was a timeout.",
+							"%s got a %s: that is a protocol error, but all that %[1]s did was to be silent.", p.Name, closing)
 					}
 				}
 			})
@@ -147,16 +186,26 @@ var pumps = []Promise{
 	},
 	{
 		Task: "2.3", Name: "a peer that does not read is gone after 10 s",
-		cause: "no write deadline is set before each WriteMessage (2.2), or the write pump does not call finish when a write fails.",
+		cause: "no write deadline is set before each WriteMessage (2.2). Or it is moved: SetDeadline for reading is for both directions. Or it comes too late: conn.SetWriteDeadline does not reach a write that is under way.",
 		test: func(t *trial) {
 			t.scene(func(s *scene) {
 				ann := s.Connect("ann")
 				ann.StopReading()
 				ann.Send("hello")
 				s.Settle()
-				s.Pass(writeWait - time.Second)
-				ann.WantOpen("the server has been writing to her for less than 10 s")
+				s.Pass(writeWait / 2)
+				ann.Send("hello?")
+				s.Pass(writeWait/2 - time.Second)
+				if ann.Gone() {
+					s.FailBecause("a duration is written without its unit: 10 is 10 nanoseconds, 10 * time.Second is what is meant.",
+						"the server has closed ann's connection, although it has been writing to her for less than 10 s.")
+				}
 				s.Pass(time.Second + grace)
+				s.notPanicked("finish has closed done twice: both pumps may call it. Let sync.Once see to it.")
+				if !ann.Gone() && !slices.ContainsFunc(s.LeftBehind(), func(g string) bool { return strings.Contains(g, "in a write") }) {
+					s.FailBecause("the write pump hides the error from finish, or waits for something before it calls it; or the socket is closed only when both pumps have ended.",
+						"the write to ann has failed after 10 s, but her connection is still open on the server's side.")
+				}
 				ann.WantGone("the server has been writing to her for more than 10 s")
 			})
 			t.scene(func(s *scene) {
@@ -188,7 +237,10 @@ var pumps = []Promise{
 				s.Did("ann sends a frame without a mask, which RFC 6455 forbids: the read pump ends with an error")
 				ann.SendRaw([]byte{0x81, 0x02, 'h', 'i'})
 				s.Pass(writeWait + grace)
-				ann.WantGone("its read pump has ended, and the write to her may take 10 s")
+				if !ann.Gone() {
+					s.FailBecause("the read pump waits for something before it calls finish; or what finish starts waits for the peer without a limit.",
+						"ann's connection is still open on the server's side, although its read pump has ended, and the write to her may take 10 s.")
+				}
 			})
 			t.scene(func(s *scene) {
 				ann := s.Connect("ann")
@@ -198,6 +250,7 @@ var pumps = []Promise{
 					ann.SendQuietly(text)
 				}
 				s.Pass(writeWait + grace)
+				s.notPanicked("the send queue is closed, although somebody may still send. Let done say that the connection has ended, and never close the queue.")
 				ann.WantGone("a write to her has failed after 10 s: that ends the read pump, even while it waits for room in the queue")
 			})
 			t.scene(func(s *scene) {
@@ -232,12 +285,34 @@ var pumps = []Promise{
 		test: func(t *trial) {
 			t.scene(func(s *scene) {
 				ann := s.Connect("ann")
-				ann.SendFrame(wstest.Text(long(maxMessageSize)))
-				ann.Want(wstest.Text(long(maxMessageSize)))
+				s.wantEcho(ann, wstest.Text(long(maxMessageSize)))
 				ann.SendFrame(wstest.Text(long(maxMessageSize + 1)))
+				s.wantRefusal(ann, 1009, "SetReadLimit is not called, or with another number than maxMessageSize (32 KiB).")
+				s.wantHungUp(ann)
+			})
+			t.scene(func(s *scene) {
+				ann := s.Connect("ann")
+				ann.SendFrame(wstest.Text(long(256 << 10)))
 				ann.WantClose(1009)
-				s.Pass(grace)
-				ann.WantGone("the server has sent a close frame 2 s ago")
+				s.Settle()
+				if ann.Sent() < 1 {
+					s.FailBecause(causeUnread, "the server has sent ann its close frame, and reads no more, but she is still sending. Over TCP the close frame may not reach her.")
+				}
+			})
+			t.scene(func(s *scene) {
+				ann := s.Connect("ann")
+				s.Did("ann sends the first 40,000 bytes of a text of 1 GiB")
+				ann.SendRaw(append([]byte{0x81, 0xff, 0, 0, 0, 0, 0x40, 0, 0, 0, 0, 0, 0, 0}, long(40000)...))
+				s.wantRefusal(ann, 1009, "the size of a message is checked when all of it is in memory. SetReadLimit looks at it before.")
+			})
+			t.scene(func(s *scene) {
+				ann, answer := s.Handshake("ann", offer)
+				if answer.Header.Get("Sec-WebSocket-Extensions") == "" {
+					return // nothing will be compressed
+				}
+				s.Did("the server has agreed to compress messages. ann sends 16 MiB, which make 16 KiB on the wire")
+				ann.SendRaw(compressed(16 << 20))
+				s.wantRefusal(ann, 1009, "EnableCompression is set. SetReadLimit counts the bytes on the wire, and a small frame can unpack to a message of any size.")
 			})
 			t.scene(func(s *scene) {
 				ann := s.Connect("ann")
@@ -252,18 +327,15 @@ var pumps = []Promise{
 			})
 			t.scene(func(s *scene) {
 				ann := s.Connect("ann")
-				ann.SendFrame(wstest.Binary("\xff\xfe"))
-				ann.Want(wstest.Binary("\xff\xfe"))
-				many := wstest.Text(strings.Repeat("世", 5000))
-				ann.SendFrame(many)
-				ann.Want(many)
+				s.wantEcho(ann, wstest.Binary("\xff\xfe"))
+				s.wantEcho(ann, wstest.Text(strings.Repeat("世", 5000)))
 				ann.SendFrame(wstest.Frame{Op: wstest.OpText, Payload: []byte("caf\xc3")})
 				ann.SendFrame(wstest.Frame{Fin: true, Op: wstest.OpContinuation, Payload: []byte("\xa9")})
 				ann.WantText("café")
-				ann.SendFrame(wstest.Text("caf\xe9"))
-				ann.WantClose(1007)
-				s.Pass(grace)
-				ann.WantGone("the server has sent a close frame 2 s ago")
+				s.Did("ann sends text that is not UTF-8")
+				ann.SendFrame(wstest.Text(long(200) + "caf\xe9"))
+				s.wantRefusal(ann, 1007, "text is not checked, or is repaired. gorilla does not check it: ask utf8.Valid, and return errNotUTF8.")
+				s.wantHungUp(ann)
 			})
 			t.overTCP(tooBigOverTCP)
 			for _, code := range []int{1000, 1001, 4321} {
@@ -271,21 +343,108 @@ var pumps = []Promise{
 					ann := s.Connect("ann")
 					s.talk(ann, "hello")
 					ann.Close(code, "bye")
-					ann.WantClose(code, 1000)
-					s.Pass(grace)
-					ann.WantGone("both sides have sent a close frame")
+					s.wantAnswer(ann, code)
 				})
 			}
 			t.scene(func(s *scene) {
 				ann := s.Connect("ann")
 				s.Did("ann sends a close frame without a code")
 				ann.SendRaw([]byte{0x88, 0x80, 0, 0, 0, 0})
-				ann.WantClose(1005, 1000)
-				s.Pass(grace)
-				ann.WantGone("both sides have sent a close frame")
+				s.wantAnswer(ann, 1005)
 			})
 		},
 	},
+}
+
+// wantInOrder demands that p gets these texts, each as a message of its own, in
+// this order.
+func (s *scene) wantInOrder(p *wstest.Peer, want []string) {
+	var got []string
+	for range want {
+		f, ok := p.Next()
+		if !ok {
+			break
+		}
+		got = append(got, string(f.Payload))
+	}
+	if slices.Equal(got, want) {
+		return
+	}
+	if slices.Equal(slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(want))) {
+		s.FailBecause("each message is queued or written by a goroutine of its own, and those run in any order.",
+			"%s got all of the %d messages, but in another order.", p.Name, len(want))
+	}
+	for i, text := range want {
+		switch {
+		case i == len(got):
+			s.FailBecause(causeLost, "%s got %d of the %d messages, and no more.", p.Name, i, len(want))
+		case got[i] == text:
+		case strings.HasPrefix(got[i], text):
+			s.FailBecause("messages that wait in the queue are joined into one. Each stays a message of its own.",
+				"%s's answer number %d should be %q, and is %s.", p.Name, i+1, text, wstest.Text(got[i]))
+		default:
+			s.FailBecause("the same buffer is used for each message that is read, while earlier ones still wait in the queue.",
+				"%s's answer number %d should be %q, and is %s.", p.Name, i+1, text, wstest.Text(got[i]))
+		}
+	}
+}
+
+// wantRefusal demands a close frame with code as the answer to what p has just
+// sent. notSeen is what usually lets it through.
+func (s *scene) wantRefusal(p *wstest.Peer, code int, notSeen string) {
+	closing, ok := p.WaitClose()
+	switch {
+	case ok && closing.CloseCode() != code:
+		s.FailBecause("closeStatus gives another code for this error: return the error itself, or wrap it with %w. Or something else has sent a close frame before.",
+			"%s got a %s instead of one with %d.", p.Name, closing, code)
+	case ok:
+	case len(p.Messages()) > 0:
+		s.FailBecause(notSeen, "%s got an answer to it, and no close frame with %d.", p.Name, code)
+	case p.Gone():
+		s.FailBecause("the socket is closed before the close frame is out: only hangUp should close it. Or the reason has more than 123 bytes: then nothing is sent.",
+			"%s's connection was closed without a close frame (a browser calls this 1006). It should be one with %d.", p.Name, code)
+	default:
+		s.FailBecause(notSeen, "%s got no close frame with %d, and the connection is open.", p.Name, code)
+	}
+}
+
+// wantHungUp demands that the server closes the socket after its close frame.
+func (s *scene) wantHungUp(p *wstest.Peer) {
+	s.Pass(grace)
+	if !p.Gone() {
+		s.FailBecause("gorilla has sent the close frame. To close the socket is the matter of finish, which is not called, or only after something that waits for the peer.",
+			"%s's connection is still open on the server's side %v after the close frame.", p.Name, grace)
+	}
+}
+
+// wantAnswer demands that the close frame that p has just sent is answered with
+// the same code, or 1000, and that the server then closes the socket at once.
+func (s *scene) wantAnswer(p *wstest.Peer, code int) {
+	closing, ok := p.WaitClose()
+	if !ok {
+		s.FailBecause("the socket is closed before the answer is out, by a close handler of your own or a pump. ReadMessage answers a close frame, and hangUp closes the socket.",
+			"%s's close frame was not answered with one.", p.Name)
+	}
+	if got := closing.CloseCode(); got != code && got != 1000 {
+		s.Fail("%s got a %s as the answer to a close frame with %d.", p.Name, closing, code)
+	}
+	s.Pass(closeWait / 2)
+	if !p.Gone() {
+		s.FailBecause("hangUp waits for the read pump, which reads on after the peer's close frame, or does not close readEnded at its end.",
+			"%v after both sides have sent a close frame, %s's connection is still open on the server's side. Nothing more can come: it is closed at once.", closeWait/2, p.Name)
+	}
+}
+
+// compressed returns a text of n bytes as a frame that is compressed with
+// permessage-deflate (RFC 7692). It is masked with zeros.
+func compressed(n int) []byte {
+	var small bytes.Buffer
+	w, _ := flate.NewWriter(&small, flate.BestCompression)
+	io.WriteString(w, long(n))
+	w.Flush()
+	payload := bytes.TrimSuffix(small.Bytes(), []byte{0, 0, 0xff, 0xff})
+	frame := binary.BigEndian.AppendUint16([]byte{0xc1, 0x80 | 126}, uint16(len(payload)))
+	return append(append(frame, 0, 0, 0, 0), payload...)
 }
 
 // inOneGo returns text messages as a client sends them, one after the other. They
@@ -323,6 +482,6 @@ func tooBigOverTCP(n *wstest.Network) {
 			return
 		}
 	}
-	n.FailBecause("the socket is closed while the peer is still sending. What is unread then makes the system send a reset, which can overtake the close frame: read it away first.",
+	n.FailBecause(causeUnread,
 		"over TCP the connection was reset while ann was still sending, so that the close frame with 1009 may not reach her.")
 }

@@ -123,6 +123,16 @@ type scene struct {
 	Server
 	step int
 	idle []string // the goroutines of a server that nobody has connected to
+	down bool     // the scenario has called Shutdown
+}
+
+// end ends the server of a scene, unless the scenario has done so: a second Shutdown
+// is the matter of one promise alone.
+func (s *scene) end() {
+	if s.down {
+		s.Shutdown = nil
+	}
+	s.Server.end()
 }
 
 // scene runs a scenario with a server that has the defaults.
@@ -167,7 +177,15 @@ func (t *trial) overTCP(play func(*wstest.Network)) {
 		server = t.start(Config{Log: log.Logger()})
 		return server.HTTP
 	}, play)
-	server.end()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		server.end()
+	}()
+	select {
+	case <-ended:
+	case <-time.After(2 * closeWait): // a Shutdown that hangs is the matter of step 6
+	}
 }
 
 // online returns what GET /online says.

@@ -1,6 +1,8 @@
 package contract
 
 import (
+	"bytes"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -16,10 +18,15 @@ var upgrade = []Promise{
 		cause: "ServeHTTP does not call Upgrade, or goes on after Upgrade has failed. A failed Upgrade has answered the request already.",
 		test: func(t *trial) {
 			t.scene(func(s *scene) {
-				s.Connect("ann")
+				s.wantUpgrade(wstest.Request{})
+			})
+			t.scene(func(s *scene) {
+				s.Did("ann is a browser: she offers to compress messages")
+				s.wantUpgrade(offer)
 			})
 			t.scene(func(s *scene) {
 				_, answer := s.Handshake("ann", wstest.Request{Plain: true})
+				s.notPanicked("after a failed Upgrade conn is nil. Return before anything uses it, and before a defer of conn.Close.")
 				if answer.Status < 400 || answer.Status > 499 {
 					s.Fail("%s. A request that asks for no upgrade gets an error (400 or another 4xx).", answer)
 				}
@@ -31,16 +38,15 @@ var upgrade = []Promise{
 	},
 	{
 		Task: "1.2", Name: "each message comes back", lax: true,
-		cause: "no loop reads a message and writes it back, or the loop writes another type than it has read.",
+		cause: "no loop reads a message and writes it back; or a writer from NextWriter is not closed, and only Close sends the message.",
 		test: func(t *trial) {
 			t.scene(func(s *scene) {
 				ann := s.Connect("ann")
 				for _, f := range []wstest.Frame{
 					wstest.Text("hello"), wstest.Text(""), wstest.Text("naïve café 世界"),
-					wstest.Binary("\x00\xff\x80"), wstest.Text(long(2000)),
+					wstest.Text("  two\nlines "), wstest.Binary("\x00\xff\x80"), wstest.Text(long(2000)),
 				} {
-					ann.SendFrame(f)
-					ann.Want(f)
+					s.wantEcho(ann, f)
 				}
 			})
 			t.scene(func(s *scene) {
@@ -48,8 +54,14 @@ var upgrade = []Promise{
 				s.Pass(pongWait / 2)
 				for _, p := range []*wstest.Peer{ann, bob, ann} {
 					p.Send("I am " + p.Name)
-					if !p.HasText("I am " + p.Name) {
-						s.FailBecause("both connections share something that each must have for itself, such as a variable of the Server. Or a deadline of the handshake still holds after it.",
+					switch {
+					case p.HasText("I am " + p.Name):
+						s.Settle()
+					case p.Gone():
+						s.FailBecause("a deadline or a timer of the handshake still holds after it; or a deadline for messages is set once, and not before each read or write.",
+							"the server has closed the connection of %s, who had said nothing for %v.", p.Name, pongWait/2)
+					default:
+						s.FailBecause("both connections share something that each must have for itself, such as a variable of the Server.",
 							"with two peers connected, %s's message did not come back.", p.Name)
 					}
 				}
@@ -63,24 +75,30 @@ var upgrade = []Promise{
 	},
 	{
 		Task: "1.4", Name: "a peer that stalls in the handshake is let go after 5 s", lax: true,
-		cause: "Upgrader.HandshakeTimeout is not set, so that the write of the answer waits for ever for a peer that does not read it.",
 		test: func(t *trial) {
 			t.scene(func(s *scene) {
 				s.Connect("ann")
-				for _, stall := range []struct{ name, does, sends string }{
-					{"bob", "sends half of his handshake and stalls", string(wstest.Request{}.Bytes("/ws"))[:40]},
-					{"eve", "sends her handshake and does not read the answer", string(wstest.Request{}.Bytes("/ws"))},
+				for _, stall := range []struct{ name, does, sends, cause string }{
+					{
+						"bob", "sends half of his handshake and stalls", string(wstest.Request{}.Bytes("/ws"))[:40],
+						"the http.Server has no ReadHeaderTimeout, or a longer one. Before Upgrade is called, nobody else can help.",
+					},
+					{
+						"eve", "sends her handshake and does not read the answer", string(wstest.Request{}.Bytes("/ws")),
+						"Upgrader.HandshakeTimeout is not set, or longer, so that the write of the answer waits for a peer that does not read it.",
+					},
 				} {
 					raw := s.Dial(stall.name)
 					s.Did("%s %s", stall.name, stall.does)
 					raw.Write([]byte(stall.sends))
 					s.Pass(handshakeTimeout - time.Second)
 					if raw.Gone() {
-						s.Fail("the server gave up on %s after less than %v.", stall.name, handshakeTimeout)
+						s.FailBecause("a timeout is written without its unit: 5 is 5 nanoseconds, 5 * time.Second is what is meant.",
+							"the server gave up on %s after less than %v.", stall.name, handshakeTimeout)
 					}
 					s.Pass(time.Second + grace)
 					if !raw.Gone() {
-						s.Fail("%s is still connected after more than %v.", stall.name, handshakeTimeout)
+						s.FailBecause(stall.cause, "%s is still connected after more than %v.", stall.name, handshakeTimeout)
 					}
 				}
 			})
@@ -88,7 +106,7 @@ var upgrade = []Promise{
 	},
 	{
 		Task: "1.5", Name: "when the peer leaves, the socket is closed and nothing is left behind",
-		cause: "conn.Close is not called on each way out of ServeHTTP. After Upgrade the connection is yours: net/http does not close it any more.",
+		cause: "conn.Close is not called on each way out of ServeHTTP; or ServeHTTP waits for something else than the peer, such as the end of r.Context. After Upgrade the connection is yours: net/http does not close it any more.",
 		test: func(t *trial) {
 			for _, leave := range []func(*wstest.Peer){
 				func(p *wstest.Peer) { p.Close(1000, "bye") },
@@ -100,6 +118,11 @@ var upgrade = []Promise{
 					s.talk(ann, "hello")
 					leave(ann)
 					s.Pass(grace)
+					s.notPanicked("the loop goes on after an error of ReadMessage. Every such error is final: return.")
+					if !ann.Gone() && s.step > 1 {
+						s.FailBecause("a pump ends without finish, or hangUp waits for a pump that does not end, or that does not say so at its end.",
+							"ann's connection is still open on the server's side, although she has left.")
+					}
 					ann.WantGone("she has left")
 				})
 			}
@@ -134,6 +157,7 @@ func origins(t *trial) {
 			{"https://good.example@evil.example", "its host is what follows the @"},
 			{"https://evil.example/good.example", "its host is what stands before the /"},
 			{"null", "it is that of a sandboxed page or a file"},
+			{"https://evil.example:port", "it is no URL"},
 		} {
 			s.wantRefused("", o.origin, o.why)
 		}
@@ -144,6 +168,11 @@ func origins(t *trial) {
 		s.wantIn(host, "http://server.example:8080", "it is that of the own host, with its port")
 		s.wantRefused(host, "http://server.example", "its port is not that of the own host")
 		s.wantRefused(host, "http://server.example:81", "its port is not that of the own host")
+	})
+	t.sceneWith(cfg, func(s *scene) {
+		const host = "Server.Example"
+		s.Did("the server is reached as %s", host)
+		s.wantIn(host, "http://server.example", "it is that of the own host: in hosts, upper and lower case are the same")
 	})
 	t.sceneWith(Config{AnyOrigin: true}, func(s *scene) {
 		s.Did("the server is in development mode: any origin may connect")
@@ -163,6 +192,7 @@ func from(host, origin string) wstest.Request {
 
 func (s *scene) wantIn(host, origin, why string) {
 	if peer, answer := s.Handshake("ann", from(host, origin)); peer == nil {
+		s.notPanicked(causeParse)
 		s.Fail("%s. The origin %s is allowed: %s.", answer, origin, why)
 	}
 }
@@ -172,7 +202,72 @@ func (s *scene) wantRefused(host, origin, why string) {
 	if peer != nil {
 		s.Fail("eve was let in. The origin %s is not allowed: %s.", origin, why)
 	}
+	s.notPanicked(causeParse)
+	if answer.Err != nil {
+		s.FailBecause("ServeHTTP refuses the request itself, and then goes on to Upgrade, which answers once more. Let checkOrigin refuse.",
+			"the answer to eve cannot be read (%v). The origin %s is refused with 403, and with no more than that.", answer.Err, origin)
+	}
 	if answer.Status != http.StatusForbidden {
 		s.Fail("%s. The origin %s is refused with 403.", answer, origin)
+	}
+}
+
+// causeParse is what usually makes a check of the origin panic.
+const causeParse = "the error of url.Parse is ignored. With an error the URL is nil."
+
+// offer is the handshake of a browser, which offers to compress messages.
+var offer = wstest.Request{Header: http.Header{"Sec-WebSocket-Extensions": {"permessage-deflate; client_max_window_bits"}}}
+
+// wantUpgrade demands that a handshake without an Origin is answered with 101.
+func (s *scene) wantUpgrade(r wstest.Request) {
+	peer, answer := s.Handshake("ann", r)
+	s.Settle()
+	if peer != nil {
+		return
+	}
+	s.notPanicked("checkOrigin expects an Origin header. A program that is no browser sends none.")
+	saw := fmt.Sprintf("ann could not connect: %s. A handshake is answered with 101.", answer)
+	switch records := s.Log.Records(); {
+	case answer.Status == http.StatusForbidden:
+		s.FailBecause("checkOrigin refuses a request without an Origin header. A program that is no browser sends none: let it in.", "%s", saw)
+	case answer.Status == http.StatusInternalServerError && len(records) > 0:
+		s.FailBecause("something around the ResponseWriter, such as middleware or http.TimeoutHandler, hides its Hijack method; or the third argument of Upgrade is not nil: it is for headers of the answer, not of the request.",
+			"%s The log says:\n%s", saw, records[len(records)-1])
+	}
+	s.Fail("%s", saw)
+}
+
+// wantEcho demands that f comes back as it is.
+func (s *scene) wantEcho(p *wstest.Peer, f wstest.Frame) {
+	p.SendFrame(f)
+	got, ok := p.Next()
+	s.Settle() // the server may still be busy with it after the answer
+	saw, closing := fmt.Sprintf("%s got %s instead of %s.", p.Name, got, f), p.ClosedWith()
+	switch {
+	case ok && got.Op != f.Op:
+		s.FailBecause("the answer is always written with the same type. Write it with the type that ReadMessage has returned.", "%s", saw)
+	case ok && len(got.Payload) < len(f.Payload) && bytes.HasPrefix(f.Payload, got.Payload):
+		s.FailBecause("one Read returns only a part of a message. ReadMessage returns all of it.", "%s", saw)
+	case ok && !bytes.Equal(got.Payload, f.Payload):
+		s.FailBecause("something is done to the message on its way. It comes back as it is.", "%s", saw)
+	case ok:
+	case closing != nil:
+		s.FailBecause("SetReadLimit is called with a number that is too low; or a check refuses what is as it should be, such as binary data that is not UTF-8.",
+			"%s got a %s instead of %s.", p.Name, closing, f)
+	case p.Gone():
+		s.FailBecause("the connection is closed, or the loop left, before an error says that the peer has gone.",
+			"%s got no %s: the server has closed the connection, without a close frame (a browser calls this 1006).", p.Name, f)
+	default:
+		s.Fail("%s got no %s: nothing more came, and the connection is open.", p.Name, f)
+	}
+}
+
+// notPanicked demands that no handler has panicked. net/http recovers such a panic,
+// and only the log tells of it.
+func (s *scene) notPanicked(cause string) {
+	for _, r := range s.Log.Records() {
+		if strings.HasPrefix(r.Message, "http: panic serving ") {
+			s.FailBecause(cause, "net/http has recovered a panic.")
+		}
 	}
 }

@@ -55,13 +55,14 @@ func TestAVerdictTellsKeptFromBrokenAndNotReached(t *testing.T) {
 }
 
 func TestAStepIsWholeWhenAllIsKept(t *testing.T) {
-	output := ending("pass", server, "")
+	var output strings.Builder
+	output.WriteString(ending("pass", server, ""))
 	for n := 1; n <= 2; n++ {
 		for _, p := range contract.Promises(n) {
-			output += ending("pass", testName(p.String()), "")
+			output.WriteString(ending("pass", testName(p.String()), ""))
 		}
 	}
-	if v := judged(t, output); !v.Whole() {
+	if v := judged(t, output.String()); !v.Whole() {
 		t.Errorf("it is not whole: %+v", v)
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -36,6 +37,7 @@ type Bench struct {
 	t        *testing.T
 	bubble   string       // its name in a goroutine dump
 	alive    atomic.Int64 // changes when something happens, for the watch
+	watch    *watch
 	listener *listener
 	http     *http.Server
 	stop     func()
@@ -55,8 +57,8 @@ func Run(t *testing.T, about About, scenario func(*Bench)) { run(t, about, watch
 func run(t *testing.T, about About, period time.Duration, scenario func(*Bench)) {
 	b := &Bench{Story: &Story{about: about, settle: synctest.Wait}, Log: NewLog()}
 	b.aside = b.panicked
-	w := startWatch(b.Story, &b.alive, period)
-	defer w.stop()
+	b.watch = startWatch(b.Story, &b.alive, period)
+	defer b.watch.stop()
 	defer func() {
 		// When a scenario has failed, goroutines may be left in the bubble. That
 		// was said already, or hides behind something that was.
@@ -69,8 +71,8 @@ func run(t *testing.T, about About, period time.Duration, scenario func(*Bench))
 		b.began = time.Now()
 		b.report = reporter(t)
 		b.listener = newListener(&b.alive)
-		w.enter()
-		b.bubble = *w.id.Load()
+		b.watch.enter()
+		b.bubble = *b.watch.id.Load()
 		t.Cleanup(b.close)
 		scenario(b)
 		b.finish()
@@ -203,8 +205,11 @@ func (b *Bench) Connect(name string) *Peer { return b.ConnectFrom(name, Request{
 // ConnectFrom is Connect with a special request.
 func (b *Bench) ConnectFrom(name string, r Request) *Peer {
 	peer, answer := b.Handshake(name, r)
-	if peer == nil {
-		b.Fail("%s could not connect: %s. A handshake is answered with 101.", name, answer)
+	switch saw := fmt.Sprintf("%s could not connect: %s. A handshake is answered with 101.", name, answer); {
+	case answer.Status == http.StatusTooManyRequests:
+		b.FailBecause("the cap, the rate or the burst of step 8 is lower than it should be, or counts all addresses together.", "%s", saw)
+	case peer == nil:
+		b.Fail("%s", saw)
 	}
 	b.Settle() // the server may still be busy with it after the answer
 	return peer
@@ -248,7 +253,7 @@ func (b *Bench) handshake(name string, r Request) (*Peer, Answer) {
 	if err != nil {
 		return nil, Answer{Err: err}
 	}
-	answer, early := b.exchange(conn, r.Bytes("/ws"))
+	answer, early := b.exchange(conn, r.Bytes("/ws"), r.Late)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if answer.Status != http.StatusSwitchingProtocols {
@@ -299,8 +304,8 @@ func describe(name string, r Request) string {
 	return s.String()
 }
 
-// exchange sends a request and reads the answer.
-func (b *Bench) exchange(conn net.Conn, request []byte) (answer Answer, early []byte) {
+// exchange sends a request and reads the answer, which waits for late.
+func (b *Bench) exchange(conn net.Conn, request []byte, late time.Duration) (answer Answer, early []byte) {
 	conn.SetDeadline(time.Now().Add(Patience))
 	defer conn.SetDeadline(time.Time{})
 	wrote := make(chan struct{})
@@ -308,6 +313,7 @@ func (b *Bench) exchange(conn net.Conn, request []byte) (answer Answer, early []
 		defer close(wrote)
 		conn.Write(request)
 	}()
+	time.Sleep(late)
 	response, body, early, err := readAnswer(conn)
 	if err != nil {
 		conn.Close()
@@ -339,7 +345,7 @@ func (b *Bench) Get(path string) Answer {
 	b.mu.Lock()
 	b.others = append(b.others, server)
 	b.mu.Unlock()
-	answer, _ := b.exchange(conn, Request{Plain: true}.Bytes(path))
+	answer, _ := b.exchange(conn, Request{Plain: true}.Bytes(path), 0)
 	return answer
 }
 
@@ -388,6 +394,18 @@ func (b *Bench) Upgraded(r *Raw, name string, early []byte) *Peer {
 	peer := newPeer(name, b.Story, r.Conn, r.server, early)
 	b.peers = append(b.peers, peer)
 	return peer
+}
+
+// Heap returns the bytes in use, and not those that the bench needs while it
+// watches.
+func (b *Bench) Heap() uint64 {
+	b.watch.look.Lock()
+	defer b.watch.look.Unlock()
+	runtime.GC()
+	runtime.GC() // the first one only moves what is in a sync.Pool
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }
 
 // LeftBehind says where the goroutines of the server are, each in a line.

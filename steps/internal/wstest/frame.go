@@ -103,8 +103,11 @@ func appendMasked(b []byte, f Frame) []byte {
 	return b
 }
 
-// parseFrame takes the first frame from b, which a server sent. It returns
-// n == 0 if the frame is not complete yet.
+// ParseFrame takes the first frame from b, which a server sent. It returns n == 0
+// if the frame is not complete yet, and an error if no server may send it.
+func ParseFrame(b []byte) (f Frame, n int, err error) { return parseFrame(b) }
+
+// parseFrame is ParseFrame.
 func parseFrame(b []byte) (f Frame, n int, err error) {
 	if len(b) < 2 {
 		return f, 0, nil
@@ -114,14 +117,17 @@ func parseFrame(b []byte) (f Frame, n int, err error) {
 		return f, 0, fmt.Errorf("the bytes % x do not begin a frame of a server", b[:2])
 	}
 	f.Fin, f.Op = b[0]&0x80 != 0, b[0]&0x0f
-	size, head := uint64(b[1]), 2
+	size, head, least := uint64(b[1]), 2, uint64(0)
 	switch {
 	case size == 126 && len(b) >= 4:
-		size, head = uint64(binary.BigEndian.Uint16(b[2:])), 4
+		size, head, least = uint64(binary.BigEndian.Uint16(b[2:])), 4, 126
 	case size == 127 && len(b) >= 10:
-		size, head = binary.BigEndian.Uint64(b[2:]), 10
+		size, head, least = binary.BigEndian.Uint64(b[2:]), 10, 1<<16
 	case size >= 126:
 		return f, 0, nil
+	}
+	if size < least || size >= 1<<63 {
+		return f, 0, fmt.Errorf("the bytes % x give a length of %d in more bytes than it needs, or in too many bits", b[:head], size)
 	}
 	if uint64(len(b)-head) < size {
 		return f, 0, nil

@@ -446,14 +446,16 @@ func (p *Peer) Pongs() []Event {
 // WantPong demands a pong with this payload.
 func (p *Peer) WantPong(payload string) {
 	if !p.wait(p.patience, func() bool { return len(p.pongs) > 0 || p.ended }) || !p.hasPong() {
-		p.story.Fail("%s got no pong: %s.", p.Name, p.state())
+		p.story.FailBecause("gorilla answers a ping inside ReadMessage, so somebody must be reading. A ping handler of your own replaces gorilla's, and must send the pong itself, with WriteControl.",
+			"%s got no pong: %s.", p.Name, p.state())
 	}
 	p.mu.Lock()
 	got := string(p.pongs[0].Payload)
 	p.pongs = p.pongs[1:]
 	p.mu.Unlock()
 	if got != payload {
-		p.story.Fail("%s got a pong with the payload %q instead of %q.", p.Name, got, payload)
+		p.story.FailBecause("the ping handler does not send back the payload that it is given.",
+			"%s got a pong with the payload %q instead of %q.", p.Name, got, payload)
 	}
 }
 
@@ -590,10 +592,11 @@ func (p *Peer) violation() string {
 
 // Request is a handshake, or the part of it that differs from the usual one.
 type Request struct {
-	IP     string      // the peer's address; "" for one that nobody else has
-	Host   string      // "" for server.example
-	Header http.Header // added to the headers of a handshake
-	Plain  bool        // a plain GET of /ws, not a handshake
+	IP     string        // the peer's address; "" for one that nobody else has
+	Host   string        // "" for server.example
+	Header http.Header   // added to the headers of a handshake
+	Plain  bool          // a plain GET of /ws, not a handshake
+	Late   time.Duration // the peer reads the answer this long after it has asked
 }
 
 // Bytes returns the request as it crosses the wire.

@@ -58,7 +58,7 @@ func RunTCP(t *testing.T, about About, server func(*Log) *http.Server, scenario 
 	defer serving.Wait()
 	defer web.Close()
 	scenario(&Network{
-		Story: &Story{about: about, report: reporter(t), settle: func() {}, began: time.Now()},
+		Story: &Story{about: about, report: reporter(t), settle: func() {}},
 		t:     t,
 		addr:  listener.Addr().String(),
 		tail:  func() string { return fmt.Sprint(log.Records()) },
@@ -87,7 +87,7 @@ func StartProcess(t *testing.T, about About, kind string) *Process {
 	}
 	p := &Process{
 		Network: Network{
-			Story: &Story{about: about, report: reporter(t), settle: func() {}, began: time.Now()},
+			Story: &Story{about: about, report: reporter(t), settle: func() {}},
 			t:     t,
 		},
 		cmd:     exec.Command(program, "-test.run="+exactly(t.Name()), "-test.count=1", "-test.timeout=0"),
@@ -171,6 +171,19 @@ func (p *Process) lastLines() string {
 		return translate(all, 0)
 	}
 	return strings.Join(p.lines[max(0, len(p.lines)-5):], "\n")
+}
+
+// Dial opens a TCP connection and does nothing with it. It lasts for half a minute:
+// what has not come by then never comes.
+func (n *Network) Dial(name string) *net.TCPConn {
+	n.Did("%s opens a TCP connection", name)
+	conn, err := net.DialTimeout("tcp", n.addr, realPatience)
+	if err != nil {
+		n.Fail("%s could not connect: %v. The server's log:\n%s", name, err, n.tail())
+	}
+	n.t.Cleanup(func() { conn.Close() })
+	conn.SetDeadline(time.Now().Add(30 * time.Second))
+	return conn.(*net.TCPConn)
 }
 
 // Connect lets a peer connect, and demands that it succeeds.

@@ -25,7 +25,7 @@ type frame struct {
 
 // goroutines returns a dump of all goroutines, or only of the current one.
 func goroutines(all bool) []goroutine {
-	buf := make([]byte, 1<<20)
+	buf := make([]byte, 64<<10)
 	for {
 		n := runtime.Stack(buf, all)
 		if n < len(buf) {

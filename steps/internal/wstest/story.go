@@ -19,9 +19,9 @@ type About struct {
 // Story is what has happened in a scenario, so that a failure can tell it.
 type Story struct {
 	about  About
-	report func(string) // takes the failure and does not return
-	settle func()       // waits until all that can happen has happened
-	began  time.Time
+	report func(string)  // takes the failure and does not return
+	settle func()        // waits until all that can happen has happened
+	began  time.Time     // zero over a real network, whose times mean nothing
 	aside  func() string // what else is worth telling with a failure; may be nil
 
 	mu    sync.Mutex // guards lines
@@ -30,7 +30,10 @@ type Story struct {
 
 // Did adds an event to the story.
 func (s *Story) Did(format string, args ...any) {
-	line := fmt.Sprintf("%7s  %s", time.Since(s.began).Round(time.Millisecond), fmt.Sprintf(format, args...))
+	line := untimed + fmt.Sprintf(format, args...)
+	if !s.began.IsZero() {
+		line = fmt.Sprintf("%7s  %s", time.Since(s.began).Round(time.Millisecond), fmt.Sprintf(format, args...))
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lines = append(s.lines, line)
@@ -69,12 +72,18 @@ func (s *Story) tell(saw string) string {
 	return s.about.tell(s.lines, saw)
 }
 
+// untimed stands in a story in place of the time.
+const untimed = "         "
+
 // maxStory is how many events a failure tells, the last ones.
 const maxStory = 12
 
 func (a About) tell(lines []string, saw string) string {
 	var b strings.Builder
-	if len(lines) > 0 {
+	switch {
+	case len(lines) > 0 && strings.HasPrefix(lines[len(lines)-1], untimed):
+		b.WriteString("What happened:\n")
+	case len(lines) > 0:
 		b.WriteString("What happened (in the time of the test, not yours):\n")
 	}
 	if skipped := len(lines) - maxStory; skipped > 0 {

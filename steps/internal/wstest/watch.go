@@ -34,6 +34,7 @@ type watch struct {
 	id     atomic.Pointer[string]
 	done   chan struct{}
 	ended  sync.WaitGroup
+	look   sync.Mutex // held during a look, which needs memory
 }
 
 // startWatch starts a watch. The caller must call stop.
@@ -73,6 +74,7 @@ func (w *watch) run() {
 			last, still, stuck = now, 0, 0
 			continue
 		}
+		w.look.Lock()
 		everywhere := goroutines(true)
 		all := ofBubble(*bubble, everywhere)
 		still++
@@ -87,6 +89,7 @@ func (w *watch) run() {
 		case still >= busyLooks:
 			w.story.giveUp(fmt.Sprintf("for %v of real time nothing has happened. %s", time.Duration(still)*w.period, busy(all)))
 		}
+		w.look.Unlock()
 	}
 }
 

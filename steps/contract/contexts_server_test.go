@@ -1,0 +1,265 @@
+package contract
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"math"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/gorilla/websocket"
+	"golang.org/x/time/rate"
+)
+
+// ctxServer is the [http.Handler] of the WebSocket. Three contexts tell how far
+// its end has come.
+type ctxServer struct {
+	cfg      Config
+	rules    *chatServer // tells which origin may connect, and which address counts
+	upgrader websocket.Upgrader
+	clients  sync.Map // of *ctxClient, by id
+
+	open  context.Context // until Shutdown is called; all clients derive from it
+	drain context.CancelCauseFunc
+
+	wired context.Context // until a Shutdown runs out of time, which may never happen
+	cut   context.CancelCauseFunc
+
+	occupied context.Context // until all have left and nobody can enter
+	vacate   context.CancelFunc
+
+	mu     sync.Mutex // guards what follows
+	inside int        // how many have entered and not left
+	hosts  map[netip.Prefix]*ctxHost
+}
+
+func newCtxServer(cfg Config) *ctxServer {
+	s := &ctxServer{cfg: cfg, rules: &chatServer{cfg: cfg}, hosts: make(map[netip.Prefix]*ctxHost)}
+	s.upgrader = websocket.Upgrader{HandshakeTimeout: handshakeTimeout, CheckOrigin: s.rules.mayConnect}
+	s.open, s.drain = context.WithCancelCause(context.Background())
+	s.wired, s.cut = context.WithCancelCause(context.Background())
+	s.occupied, s.vacate = context.WithCancel(context.Background())
+	return s
+}
+
+// ServeHTTP serves a connection from its handshake to its end.
+func (s *ctxServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	from := s.rules.countsFor(r)
+	if no := s.enter(from); no.status != 0 {
+		w.Header().Set("Retry-After", fmt.Sprint(math.Ceil(no.retry.Seconds())))
+		http.Error(w, http.StatusText(no.status), no.status)
+		return
+	}
+	defer s.leave(from)
+	conn, err := s.upgrader.Upgrade(w, r, nil)
+	if err != nil {
+		s.cfg.Log.Debug("turned away", "from", from, "why", err)
+		return
+	}
+
+	id := uuid.NewString()
+	c := &ctxClient{
+		id:     id,
+		server: s,
+		conn:   conn,
+		log:    s.cfg.Log.With("session", id),
+		talk:   newCtxGroup(s.open), // which has ended if Shutdown came first
+		queue:  make(chan *websocket.PreparedMessage, sendQueueSize),
+		pace:   rate.NewLimiter(messageRate, messageBurst),
+	}
+	s.clients.Store(id, c)
+	defer s.clients.Delete(id)
+	c.log.Debug("begun", "from", from)
+	why := c.run()
+	c.log.Debug("over", "why", why)
+}
+
+// Shutdown begins the drain, and returns nil when the last connection has ended. If
+// ctx is done first it cuts the sockets that are left; then it returns an error, as
+// does everyone who waits for the same drain.
+func (s *ctxServer) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	s.drain(errDraining)
+	s.vacateIfLast()
+	s.mu.Unlock()
+
+	stop := context.AfterFunc(ctx, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.inside > 0 {
+			s.cut(fmt.Errorf("%d connections were cut off: %w", s.inside, ctx.Err()))
+		}
+	})
+	defer stop()
+	<-s.occupied.Done()
+	return context.Cause(s.wired)
+}
+
+// vacateIfLast is called with s.mu held.
+func (s *ctxServer) vacateIfLast() {
+	if s.inside == 0 && s.open.Err() != nil {
+		s.vacate()
+	}
+}
+
+// enter returns zero if a handshake may go on: then leave is owed.
+func (s *ctxServer) enter(from netip.Prefix) refusal {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open.Err() != nil {
+		return refusal{http.StatusServiceUnavailable, retryElsewhere}
+	}
+	host := s.hosts[from]
+	if host == nil {
+		host = new(ctxHost)
+		s.hosts[from] = host
+	}
+	if wait := host.enter(time.Now()); wait > 0 {
+		return refusal{http.StatusTooManyRequests, wait}
+	}
+	s.inside++
+	return refusal{}
+}
+
+func (s *ctxServer) leave(from netip.Prefix) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.inside--
+	s.vacateIfLast()
+	host := s.hosts[from]
+	host.inside--
+	if host.inside == 0 {
+		time.AfterFunc(time.Until(host.paid), func() { s.forget(from) })
+	}
+}
+
+// forget deletes an address that is as good as new. If it has come back since, it
+// is forgotten after it has left again.
+func (s *ctxServer) forget(from netip.Prefix) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if host := s.hosts[from]; host != nil && host.inside == 0 && !host.paid.After(time.Now()) {
+		delete(s.hosts, from)
+	}
+}
+
+// ctxHost is what the server knows of one address. It is guarded by ctxServer.mu.
+type ctxHost struct {
+	inside int
+	paid   time.Time // when all its handshakes will be paid for
+}
+
+// handshakeCost is how long an address pays for one handshake.
+const handshakeCost = time.Second / handshakeRate
+
+// enter returns 0 if there is room for one more, or when to try again.
+func (h *ctxHost) enter(now time.Time) time.Duration {
+	if h.inside >= maxPerIP {
+		return retrySlot
+	}
+	if h.paid.Before(now) {
+		h.paid = now
+	}
+	if wait := h.paid.Sub(now) - (handshakeBurst-1)*handshakeCost; wait > 0 {
+		return wait
+	}
+	h.paid = h.paid.Add(handshakeCost)
+	h.inside++
+	return 0
+}
+
+// send queues a message for one client.
+func (s *ctxServer) send(id string, kind int, data []byte) error {
+	c, ok := s.clients.Load(id)
+	if !ok {
+		return errNobody
+	}
+	m, err := websocket.NewPreparedMessage(kind, data)
+	if err != nil {
+		return err
+	}
+	return c.(*ctxClient).send(m)
+}
+
+// broadcast queues a message for every client.
+func (s *ctxServer) broadcast(kind int, data []byte) error {
+	m, err := websocket.NewPreparedMessage(kind, data)
+	if err != nil {
+		return err
+	}
+	s.clients.Range(func(_, c any) bool {
+		c.(*ctxClient).send(m) // an error concerns that client alone
+		return true
+	})
+	return nil
+}
+
+func (s *ctxServer) online() (n int) {
+	s.clients.Range(func(any, any) bool {
+		n++
+		return true
+	})
+	return n
+}
+
+// web returns the program's HTTP server.
+func (s *ctxServer) web() *http.Server {
+	mux := http.NewServeMux()
+	mux.Handle("/ws", s)
+	mux.HandleFunc("GET /online", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json; charset=utf-8")
+		fmt.Fprintf(w, `{"online": %d}`, s.online())
+	})
+	return &http.Server{
+		Handler:      mux,
+		ReadTimeout:  handshakeTimeout,
+		WriteTimeout: handshakeTimeout,
+		IdleTimeout:  pongWait,
+		ErrorLog:     slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelError),
+	}
+}
+
+// ctxMain is the program: it serves until a signal, and drains.
+func ctxMain() {
+	flags := flag.NewFlagSet("contexts", flag.ExitOnError)
+	addr := flags.String("addr", "127.0.0.1:8080", "listen on this `address`")
+	flags.Parse(os.Args[1:])
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	signalled, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(signalled, stop) // a second signal ends the program
+
+	listener, err := net.Listen("tcp", *addr)
+	if err == nil {
+		log.Info("open", "at", listener.Addr())
+		err = ctxServe(signalled, newCtxServer(Config{Log: log}), listener)
+	}
+	if err != nil {
+		log.Error("failed", "why", err)
+		os.Exit(1)
+	}
+}
+
+func ctxServe(signalled context.Context, s *ctxServer, listener net.Listener) error {
+	web := s.web()
+	serving := newCtxGroup(signalled)
+	serving.Go(func(context.Context) error { return web.Serve(listener) })
+	<-serving.ctx.Done()
+
+	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	err := errors.Join(s.Shutdown(ctx), web.Shutdown(ctx))
+	if why := serving.Wait(); !errors.Is(why, context.Cause(signalled)) {
+		err = errors.Join(why, err)
+	}
+	return err
+}
