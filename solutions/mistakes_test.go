@@ -108,6 +108,9 @@ func TestMistakesAreCaught(t *testing.T) {
 			}
 		}
 	})
+	if tried == 0 {
+		t.Error("no mistake was tried: -run has the form 'MistakesAreCaught/each/04/broadcast'.")
+	}
 	t.Logf("mistakes: %d caught of %d tried; the slowest took %v with its build, the worst broke %d promises",
 		caught, tried, slowest.Round(time.Second/10), cascade)
 }
