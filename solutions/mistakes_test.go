@@ -356,6 +356,13 @@ var variable = []struct {
 	{regexp.MustCompile(`goroutine \d+`), "goroutine N"},
 }
 
+// A crash and a data race are noticed while the scenario goes on, some events
+// sooner or later, and a race between any two of its accesses.
+var (
+	noticedLater = regexp.MustCompile(`Seen: +(the whole program died|a data race)`)
+	access       = regexp.MustCompile(`(?m)^ *(previous )?(read|write) in .*\n`)
+)
+
 // normalize takes out of a failure what differs from run to run, and its
 // indentation.
 func normalize(body string) string {
@@ -366,6 +373,9 @@ func normalize(body string) string {
 	text := b.String()
 	for _, v := range variable {
 		text = v.pattern.ReplaceAllString(text, v.instead)
+	}
+	if at := noticedLater.FindStringIndex(text); at != nil {
+		text = access.ReplaceAllString(text[at[0]:], "")
 	}
 	return text
 }

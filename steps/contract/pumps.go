@@ -15,7 +15,6 @@ import (
 
 const (
 	causeUnread = "the socket is closed while the peer is still sending. What is unread then makes the system send a reset, which can overtake the close frame: read it away first."
-	causeLost   = "Send drops a message when the queue is full. It must wait for room (or, from step 4, end the connection). Or, from step 8 on, what is over the rate is dropped: it must wait for its turn."
 	causeTwo    = "a message is written by another goroutine than the write pump, or read by another than the read pump. A connection supports one reader and one writer at a time."
 )
 
@@ -93,12 +92,12 @@ var pumps = []Promise{
 						// From step 4 a queue that is full ends the connection.
 						s.Pass(grace)
 						if !ann.Gone() {
-							s.FailBecause(causeLost, "ann got %d of her %d messages and no more, and the connection is open: she cannot know that the rest is lost.", i, all)
+							s.FailBecause(s.causeLost(), "ann got %d of her %d messages and no more, and the connection is open: she cannot know that the rest is lost.", i, all)
 						}
 						break
 					}
 					if string(got.Payload) != text {
-						s.FailBecause(causeLost, "ann got %s instead of %q.", got, text)
+						s.FailBecause(s.causeLost(), "ann got %s instead of %q.", got, text)
 					}
 				}
 			})
@@ -143,8 +142,6 @@ var pumps = []Promise{
 				ann.SendFrame(wstest.Text("caf\xe9"))
 				s.Settle()
 				s.notPanicked(causeTwo)
-				ann.ResumeReading()
-				ann.WantText("hello")
 			})
 		},
 	},
@@ -356,6 +353,17 @@ var pumps = []Promise{
 	},
 }
 
+// causeLost is what usually loses a message at this step.
+func (s *scene) causeLost() string {
+	switch {
+	case s.step >= 8:
+		return "what is over the rate is dropped. It must wait for its turn."
+	case s.step >= 4:
+		return "Send drops a message when the queue is full. It must end the connection."
+	}
+	return "Send drops a message when the queue is full. It must wait for room."
+}
+
 // wantInOrder demands that p gets these texts, each as a message of its own, in
 // this order.
 func (s *scene) wantInOrder(p *wstest.Peer, want []string) {
@@ -377,7 +385,7 @@ func (s *scene) wantInOrder(p *wstest.Peer, want []string) {
 	for i, text := range want {
 		switch {
 		case i == len(got):
-			s.FailBecause(causeLost, "%s got %d of the %d messages, and no more.", p.Name, i, len(want))
+			s.FailBecause(s.causeLost(), "%s got %d of the %d messages, and no more.", p.Name, i, len(want))
 		case got[i] == text:
 		case strings.HasPrefix(got[i], text):
 			s.FailBecause("messages that wait in the queue are joined into one. Each stays a message of its own.",

@@ -34,7 +34,7 @@ func (a *app) doctor(ctx context.Context, args []string) error {
 	if _, err := parse(flag.NewFlagSet("doctor", flag.ContinueOnError), args, 0); err != nil {
 		return err
 	}
-	missing := false
+	missing, wanting := false, false
 	for _, c := range checks {
 		found, err := c.look(a, ctx)
 		mark := "ok"
@@ -42,14 +42,18 @@ func (a *app) doctor(ctx context.Context, args []string) error {
 		case err != nil && c.must:
 			missing, mark, found = true, "!!", err.Error()
 		case err != nil:
-			mark, found = "--", err.Error()
+			wanting, mark, found = true, "--", err.Error()
 		}
 		fmt.Fprintf(a.Out, " %s  %-14s %s\n", mark, c.what, strings.ReplaceAll(found, "\n", "\n                    "))
 	}
-	if missing {
+	switch {
+	case missing:
 		return errors.New("\nWhat is marked with !! must be there before you begin.")
+	case wanting:
+		fmt.Fprintln(a.Out, "\nAll that must be there is there. What is marked with -- makes the workshop nicer.")
+	default:
+		fmt.Fprintln(a.Out, "\nAll is there.")
 	}
-	fmt.Fprintln(a.Out, "\nAll that must be there is there. What is marked with -- makes the workshop nicer.")
 	return nil
 }
 
