@@ -42,6 +42,7 @@ type mistake struct {
 	breaks string // the promise that must be the first to fail: "4.2 Broadcast ..."
 	says   string // what its message must say
 	race   bool   // only the race detector finds it for certain
+	varies bool   // chance decides which words of the failure come; output is an example
 	edits  map[string][]edit
 	output string // what the promise must print
 	source string // all of the file but the output
@@ -159,7 +160,7 @@ func (m *mistake) try(t *testing.T) int {
 		if err := os.WriteFile(inRoot(m.path), []byte(strings.TrimRight(m.source, "\n")+"\n\n"+outputHead+got), 0o666); err != nil {
 			t.Fatal(err)
 		}
-	} else if got != m.output {
+	} else if got != m.output && !m.varies {
 		t.Errorf("the failure has changed. If it is better now, take it over with -update.\nGot:\n%s\nWant:\n%s", got, m.output)
 	}
 	return len(failures)
@@ -214,7 +215,7 @@ func (m *mistake) apply(file string) (string, error) {
 const outputHead = "-- output --\n"
 
 var (
-	headLine = regexp.MustCompile(`^(breaks|says|race): (.+)$`)
+	headLine = regexp.MustCompile(`^(breaks|says|race|varies): (.+)$`)
 	fileLine = regexp.MustCompile(`^-- (\S+\.go) --$`)
 )
 
@@ -259,8 +260,10 @@ func (m *mistake) parse(text string) error {
 			m.breaks = head[2]
 		case file == "" && head != nil && head[1] == "says":
 			m.says = head[2]
-		case file == "" && head != nil:
+		case file == "" && head != nil && head[1] == "race":
 			m.race = head[2] == "yes"
+		case file == "" && head != nil:
+			m.varies = head[2] == "yes"
 		case next != nil:
 			flush()
 			file = next[1]

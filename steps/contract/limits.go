@@ -3,10 +3,15 @@ package contract
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"example.com/wsworkshop/steps/internal/wstest"
@@ -38,6 +43,7 @@ var limits = []Promise{
 				s.Did("those from 10.9.0.1 send the whole handshake before they read the answer")
 				s.wantExactly(wstest.Request{IP: "10.9.0.1", Late: time.Second})
 			})
+			t.scene(oneLock)
 		},
 	},
 	{
@@ -171,6 +177,59 @@ var limits = []Promise{
 		cause: "the table counts nothing, or forgets addresses that are connected.",
 		test:  forgetting,
 	},
+}
+
+// oneLock lets handshakes meet in the moment between the check and the count, if
+// there is one: it calls the handler itself, of many addresses that have a few slots
+// left, from several goroutines at a time.
+func oneLock(s *scene) {
+	const addresses = 200
+	release := make(chan struct{})
+	var all sync.WaitGroup
+	let := func(ip string, n int) (in int64) {
+		var count, ready atomic.Int64
+		for range n {
+			r, _ := http.ReadRequest(bufio.NewReader(bytes.NewReader(wstest.Request{}.Bytes("/ws"))))
+			r.RemoteAddr = ip + ":1234"
+			w := &waiting{httptest.NewRecorder(), &count, release}
+			all.Go(func() {
+				for ready.Add(1); ready.Load() < int64(n); {
+					runtime.Gosched() // until all are there, on every processor
+				}
+				s.HTTP.Handler.ServeHTTP(w, r)
+			})
+		}
+		s.Settle()
+		return count.Load()
+	}
+	s.Did("%d addresses have %d connections each", addresses, maxPerIP/2)
+	for i := range addresses {
+		let(fmt.Sprint("10.9.1.", i), maxPerIP/2)
+	}
+	time.Sleep(10 * time.Second) // all tokens come back, so that the cap alone refuses
+	s.Did("and then %d handshakes at once", maxPerIP)
+	for i := range addresses {
+		if in := let(fmt.Sprint("10.9.1.", i), maxPerIP); in != maxPerIP/2 {
+			close(release)
+			s.Fail("%d of %d got in beside the %d that were there, and not %d.", in, maxPerIP, maxPerIP/2, maxPerIP/2)
+		}
+	}
+	close(release)
+	all.Wait()
+}
+
+// waiting is the answer to a handshake that was let in and stays where it is, until
+// release is closed. Then it fails.
+type waiting struct {
+	*httptest.ResponseRecorder
+	in      *atomic.Int64 // how many have been let in
+	release <-chan struct{}
+}
+
+func (w *waiting) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	w.in.Add(1)
+	<-w.release
+	return nil, nil, errors.New("the test has ended this handshake")
 }
 
 // wantExactly demands that of 100 handshakes at once as many get in as the cap

@@ -142,6 +142,7 @@ var pumps = []Promise{
 				ann.SendFrame(wstest.Text("caf\xe9"))
 				s.Settle()
 				s.notPanicked(causeTwo)
+				ann.ResumeReading()
 			})
 		},
 	},
