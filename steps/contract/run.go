@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -122,14 +123,14 @@ type scene struct {
 	*wstest.Bench
 	Server
 	step int
-	idle []string // the goroutines of a server that nobody has connected to
-	down bool     // the scenario has called Shutdown
+	idle []string    // the goroutines of a server that nobody has connected to
+	down atomic.Bool // the scenario has called Shutdown
 }
 
 // end ends the server of a scene, unless the scenario has done so: a second Shutdown
 // is the matter of one promise alone.
 func (s *scene) end() {
-	if s.down {
+	if s.down.Load() {
 		s.Shutdown = nil
 	}
 	s.Server.end()

@@ -316,7 +316,7 @@ func (s *scene) shutDown(limit time.Duration) *down {
 
 // shutDownIn is shutDown after a delay.
 func (s *scene) shutDownIn(delay, limit time.Duration) *down {
-	s.down = true
+	s.down.Store(true)
 	d := new(down)
 	d.Call = s.Start(func() {
 		time.Sleep(delay)
