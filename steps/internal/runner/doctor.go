@@ -48,7 +48,8 @@ func (a *app) doctor(ctx context.Context, args []string) error {
 	}
 	switch {
 	case missing:
-		return errors.New("\nWhat is marked with !! must be there before you begin.")
+		fmt.Fprintln(a.Out, "\nWhat is marked with !! must be there before you begin.")
+		return errBroken
 	case wanting:
 		fmt.Fprintln(a.Out, "\nAll that must be there is there. What is marked with -- makes the workshop nicer.")
 	default:
