@@ -183,7 +183,7 @@ var limits = []Promise{
 // there is one: it calls the handler itself, of many addresses that have a few slots
 // left, from several goroutines at a time.
 func oneLock(s *scene) {
-	const addresses = 200
+	const addresses = 100
 	release := make(chan struct{})
 	var all sync.WaitGroup
 	let := func(ip string, n int) (in int64) {
