@@ -119,7 +119,7 @@ func TestMistakesAreCaught(t *testing.T) {
 // try tests the wrong server and demands that it fails as it must. It returns the
 // number of promises that are broken.
 func (m *mistake) try(t *testing.T) int {
-	args := []string{"test", "-run=^TestServer$", "-count=1", "-ldflags=-w", "-overlay=" + m.overlay(t)}
+	args := []string{"test", "-run=^TestServer$", "-count=1", "-vet=off", "-ldflags=-w", "-overlay=" + m.overlay(t)}
 	if m.race {
 		args = append(args, "-race")
 	}
