@@ -34,8 +34,6 @@ func TestHandler(t *testing.T) {
 		{"GET", "/style.css", 200, "text/css; charset=utf-8"},
 		{"GET", "/app.js", 200, "text/javascript; charset=utf-8"},
 		{"GET", "/client.js", 200, "text/javascript; charset=utf-8"},
-		{"GET", "/closecodes.js", 200, "text/javascript; charset=utf-8"},
-		{"GET", "/log.js", 200, "text/javascript; charset=utf-8"},
 		{"GET", "/index.html", 404, ""},
 		{"GET", "/app.js/", 404, ""},
 		{"GET", "/static.go", 404, ""},
@@ -84,6 +82,7 @@ func TestHandler(t *testing.T) {
 func TestReferences(t *testing.T) {
 	reference := regexp.MustCompile(`(?:src|href)="([^":]+)"|from "\./([^"]+)"`)
 	seen := map[string]bool{}
+	size := 0 // of the scripts
 	var visit func(path string)
 	visit = func(path string) {
 		if seen[path] {
@@ -95,12 +94,19 @@ func TestReferences(t *testing.T) {
 			t.Errorf("GET %s = %d", path, res.StatusCode)
 			return
 		}
+		if strings.HasSuffix(path, ".js") {
+			size += len(body)
+		}
 		for _, m := range reference.FindAllStringSubmatch(body, -1) {
 			visit("/" + strings.TrimPrefix(m[1]+m[2], "/"))
 		}
 	}
 	visit("/")
-	if len(seen) != 6 {
-		t.Errorf("the page uses %d files, want 6: %v", len(seen), seen)
+	if len(seen) != 11 {
+		t.Errorf("the page uses %d files, want 11: %v", len(seen), seen)
 	}
+	if size > 40<<10 {
+		t.Errorf("the page's scripts have %d bytes, want at most 40 KiB: they are meant to be read", size)
+	}
+	t.Logf("scripts: %d bytes", size)
 }
