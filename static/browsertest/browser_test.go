@@ -106,11 +106,12 @@ type page struct {
 	asked   []string // the URLs of all requests
 }
 
-// What the console says when a WebSocket is refused or finds no server, and when
-// there is no /online.
+// What the console says when a WebSocket is refused, when there is no server, and
+// when there is no /online.
 const (
-	wsFailed = "WebSocket connection to"
-	notFound = "Failed to load resource: the server responded with a status of 404"
+	wsFailed          = "WebSocket connection to"
+	connectionRefused = "Failed to load resource: net::ERR_CONNECTION_REFUSED"
+	notFound          = "Failed to load resource: the server responded with a status of 404"
 )
 
 // open opens the page of a server and waits until it is connected.
@@ -217,7 +218,8 @@ func (p *page) click(id string) {
 // write types a message and presses enter.
 func (p *page) write(text string) {
 	p.t.Helper()
-	p.do(chromedp.SendKeys(chromedp.ID("text"), text+"\r"))
+	eval[bool](p, `(document.getElementById("text").focus(), true)`)
+	p.do(chromedp.KeyEvent(text + "\r"))
 }
 
 // messages returns the texts of one kind in the list of messages.
