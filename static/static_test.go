@@ -4,6 +4,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -109,4 +111,29 @@ func TestReferences(t *testing.T) {
 		t.Errorf("the page's scripts have %d bytes, want at most 40 KiB: they are meant to be read", size)
 	}
 	t.Logf("scripts: %d bytes", size)
+}
+
+// Each lesson links to an experiment that the page has.
+func TestLessonsLinkToExperiments(t *testing.T) {
+	_, page := do(t, "GET", "/")
+	lessons, err := filepath.Glob("../steps/0*/README.md")
+	if err != nil || len(lessons) != 8 {
+		t.Fatalf("%d lessons, %v", len(lessons), err)
+	}
+	link := regexp.MustCompile(`http://127\.0\.0\.1:8080/#([a-z-]+)`)
+	for _, lesson := range lessons {
+		text, err := os.ReadFile(lesson)
+		if err != nil {
+			t.Fatal(err)
+		}
+		links := link.FindAllStringSubmatch(string(text), -1)
+		if len(links) == 0 {
+			t.Errorf("%s links to no experiment of the page", lesson)
+		}
+		for _, m := range links {
+			if !strings.Contains(page, `<article id="`+m[1]+`"`) {
+				t.Errorf("%s links to #%s, and the page has no such experiment", lesson, m[1])
+			}
+		}
+	}
 }

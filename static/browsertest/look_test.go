@@ -1,7 +1,13 @@
 package browsertest
 
 import (
+	"bytes"
 	"fmt"
+	"image"
+	"image/color"
+	"image/draw"
+	"image/png"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -189,16 +195,19 @@ func TestScreenshots(t *testing.T) {
 	}
 	scenes := []struct {
 		step   int
+		show   string // the id of what is at the top of the picture
 		mayLog string
 		play   func(t *testing.T, server *process, p *page)
 	}{
-		{1, notFound, func(t *testing.T, server *process, p *page) {
+		{1, "state", notFound, func(t *testing.T, server *process, p *page) {
 			p.write("Is anybody there?")
 			p.waitMessage("received", "Is anybody there?")
 			p.click("try-foreign")
 			p.waitText("foreign-result", "refused")
+			p.waitText("received", "1 message,")
+			p.waitText("online", "from step 3 on")
 		}},
-		{4, wsFailed, func(t *testing.T, server *process, p *page) {
+		{4, "state", wsFailed, func(t *testing.T, server *process, p *page) {
 			other := open(t, server.url)
 			p.write("Good morning!")
 			other.waitMessage("received", "Good morning!")
@@ -210,7 +219,7 @@ func TestScreenshots(t *testing.T) {
 			p.waitText("peers-result", "10 messages received")
 			p.waitText("online", "12")
 		}},
-		{5, connectionRefused, func(t *testing.T, server *process, p *page) {
+		{5, "state", connectionRefused, func(t *testing.T, server *process, p *page) {
 			p.write("Back in a minute.")
 			p.waitMessage("received", "Back in a minute.")
 			server.kill()
@@ -218,7 +227,7 @@ func TestScreenshots(t *testing.T) {
 			p.write("Are you still there?")
 			p.waitMessage("waiting", "Are you still there?")
 		}},
-		{8, wsFailed, func(t *testing.T, server *process, p *page) {
+		{8, "laboratory-title", wsFailed, func(t *testing.T, server *process, p *page) {
 			p.click("add-100")
 			p.waitText("peers-result", "81 refused")
 			p.waitText("online", "20")
@@ -235,7 +244,7 @@ func TestScreenshots(t *testing.T) {
 	}
 	for _, scene := range scenes {
 		t.Run(programs[scene.step], func(t *testing.T) {
-			server := serve(t, scene.step)
+			server := serve(t, scene.step, "-addr", "127.0.0.1:8080")
 			p := open(t, server.url, scene.mayLog, wsFailed)
 			p.look(1280, "light")
 			scene.play(t, server, p)
@@ -246,13 +255,54 @@ func TestScreenshots(t *testing.T) {
 			}{{"desktop", 1280}, {"phone", 390}} {
 				for _, scheme := range []string{"light", "dark"} {
 					p.look(size.width, scheme)
+					if size.width == 1280 && scene.show == "state" {
+						eval[bool](p, `(scrollTo(0, 0), true)`)
+					} else {
+						eval[bool](p, fmt.Sprintf(`(document.getElementById(%q).closest("section").scrollIntoView(), true)`, scene.show))
+					}
 					picture := command(p, cdpage.CaptureScreenshot, cdpage.CaptureScreenshotParams{})
 					name := fmt.Sprintf("%s-%s-%s.png", programs[scene.step], size.name, scheme)
-					if err := os.WriteFile(filepath.Join(folder, name), picture.Data, 0o644); err != nil {
+					if err := os.WriteFile(filepath.Join(folder, name), small(t, picture.Data), 0o644); err != nil {
 						t.Fatal(err)
 					}
 				}
 			}
 		})
 	}
+}
+
+// small returns a PNG with at most 256 colours: the most frequent ones, each
+// clearly different from those before it.
+func small(t *testing.T, data []byte) []byte {
+	t.Helper()
+	picture, err := png.Decode(bytes.NewReader(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bounds := picture.Bounds()
+	count := make(map[color.RGBA]int)
+	for y := range bounds.Dy() {
+		for x := range bounds.Dx() {
+			count[color.RGBAModel.Convert(picture.At(x, y)).(color.RGBA)]++
+		}
+	}
+	var palette color.Palette
+	for _, c := range slices.SortedFunc(maps.Keys(count), func(a, b color.RGBA) int { return count[b] - count[a] }) {
+		if len(palette) < 256 && (len(palette) < 8 || !alike(c, palette[palette.Index(c)].(color.RGBA))) {
+			palette = append(palette, c)
+		}
+	}
+	few := image.NewPaletted(bounds, palette)
+	draw.Draw(few, bounds, picture, bounds.Min, draw.Src)
+	var out bytes.Buffer
+	encoder := png.Encoder{CompressionLevel: png.BestCompression}
+	if err := encoder.Encode(&out, few); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+func alike(a, b color.RGBA) bool {
+	r, g, bl := int(a.R)-int(b.R), int(a.G)-int(b.G), int(a.B)-int(b.B)
+	return r*r+g*g+bl*bl < 200
 }
