@@ -50,6 +50,7 @@ func run(t *testing.T, program int, args ...string) *process {
 	t.Helper()
 	p := &process{t: t, ended: make(chan struct{})}
 	p.cmd = exec.Command(filepath.Join(binaries, programs[program]), args...)
+	p.cmd.Dir = filepath.Join("..", "..") // where the runner finds the steps
 	output, err := p.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
