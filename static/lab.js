@@ -1,6 +1,6 @@
 // The laboratory: what this page can do to the server, and what came of it.
 
-import { $, curl, showCommand } from "./dom.js";
+import { $, announce, curl, showCommand } from "./dom.js";
 
 const MAX_PEERS = 200; // browsers allow a page little more
 const FLOOD_SECONDS = 10;
@@ -111,6 +111,7 @@ class Run {
     if (typeof text !== "string" || !text.startsWith(this.#prefix)) return false;
     this.back++;
     this.#lastBack = this.seconds();
+    if (this.#allBack()) announce(this.toString());
     return true;
   }
 
@@ -119,14 +120,13 @@ class Run {
   }
 
   toString() {
-    if (!this.#connected() && (this.sending || this.back < this.#sent)) {
-      this.stop();
-      return `${this.#sent} sent, ${this.back} came back; then the connection ended.`;
-    }
-    if (!this.sending && this.back === this.#sent) {
-      return `All ${this.#sent} came back, the last after ${this.#lastBack.toFixed(1)} s.`;
-    }
-    return `${this.#sent} sent, ${this.back} came back, after ${this.seconds().toFixed(1)} s.`;
+    if (this.#allBack()) return `All ${this.#sent} came back, the last after ${this.#lastBack.toFixed(1)} s.`;
+    const soFar = `${this.#sent} sent, ${this.back} came back`;
+    return this.#connected() ? `${soFar}, after ${this.seconds().toFixed(1)} s.` : `${soFar}; then the connection ended.`;
+  }
+
+  #allBack() {
+    return !this.sending && this.#sent > 0 && this.back === this.#sent;
   }
 }
 

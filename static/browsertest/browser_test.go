@@ -1,6 +1,13 @@
 // Package browsertest tests the page in a real browser, against the programs of
 // all solutions. It is a module of its own, because it needs a library that
 // drives the browser.
+//
+//	go test -count=1 ./...                      # in this folder
+//	go test -count=1 -run Screenshots -update   # takes the pictures in docs/img anew
+//
+// Without -count=1, go test may answer from its cache: it does not see a change
+// in the programs, which belong to another module. What a failed test leaves, a
+// screenshot and the console, is in the folder failures.
 package browsertest
 
 import (
