@@ -26,9 +26,8 @@ export function markSent(entry) {
   show(entry);
 }
 
-// A message that came had its own layout of the page once. Now all that came
-// since the last frame share one, and of a flood only what fits the list becomes
-// part of the page at all.
+// All entries since the last frame share one layout of the page, and of a flood
+// only what fits the list becomes part of the page at all.
 function show(entry) {
   if (waiting.length === 0) requestAnimationFrame(flush);
   waiting.push(entry);
