@@ -2,26 +2,33 @@
 
 import { Client, QUEUE_LIMIT } from "./client.js";
 import { describe } from "./closecodes.js";
-import { addEntry, clock, markSent } from "./log.js";
-
-const $ = (id) => document.getElementById(id);
+import { $, announce, clock, curl, showCommand } from "./dom.js";
+import { startLab } from "./lab.js";
+import { addEntry, addEvent, markSent } from "./log.js";
+import { RoundTrip } from "./roundtrip.js";
 
 const url = new URL("/ws", location.href);
 url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
 
+const roundTrip = new RoundTrip();
 const client = new Client(url, {
   onChange: show,
   onMessage(data) {
+    const now = performance.now();
+    lastMessage = now;
+    lastRoundTrip = roundTrip.received(data, now) ?? lastRoundTrip;
     addEntry("received", typeof data === "string" ? data : `[binary, ${data.byteLength} bytes]`);
+    lab.received(data);
   },
 });
+const lab = startLab(client, url, send);
 
 // Connection
 
-let shown = { state: "closed", close: null }; // what show() saw last
+let shown = { state: "closed", close: null, retryAt: null, offline: false }; // what show() saw last
 
 function show() {
-  const { state, since, wanted, lastClose } = client;
+  const { state, since, wanted, lastClose, retryAt, offline } = client;
   $("state").textContent = state;
   $("state").dataset.state = state;
   $("since").textContent = clock(since);
@@ -29,12 +36,17 @@ function show() {
   showNext();
 
   const before = shown;
-  shown = { state, close: lastClose };
+  shown = { state, close: lastClose, retryAt, offline };
   if (lastClose !== before.close) showClose(lastClose);
+  if (retryAt !== null && retryAt !== before.retryAt) addEvent(`waiting ${((retryAt - Date.now()) / 1000).toFixed(1)} s`);
+  if (offline && !before.offline) addEvent("waiting for the network");
   if (state === before.state) return;
+  if (state !== "closed") addEvent(state); // showClose has told that one
   if (state === "open") {
     addEntry("note", "connection open");
     announce("Connected.");
+    roundTrip.reset();
+    lastRoundTrip = lastMessage = null;
     startPolling();
   } else if (before.state === "open") {
     stopPolling("not known while not connected");
@@ -79,38 +91,41 @@ function showClose(close) {
   $("close-reason-text").textContent = reason;
   $("refused").hidden = opened || asked;
 
-  // Failed attempts are not worth a line each: there may be many.
+  addEvent(`closed: ${code}, ${name}`);
+  // Failed attempts are not worth a line each among the messages.
   if (opened) addEntry("note", `connection closed: ${code}, ${name}. ${words}`);
   announce(`Closed: ${code}, ${name}. ${words} ${client.wanted ? "Trying again." : "Not trying again."}`);
-}
-
-// announce is for screen readers. The same words twice are said once.
-function announce(text) {
-  if ($("announce").textContent !== text) $("announce").textContent = text;
 }
 
 $("url").textContent = url.href;
 $("toggle").onclick = () => (client.wanted ? client.disconnect() : client.connect());
 $("try-now").onclick = () => client.tryNow();
 
-// The handshake as the browser sends it, as far as the server looks at it. The
-// key is the example from RFC 6455; any 16 bytes in base64 will do.
-$("curl").textContent = [
-  "curl -i --http1.1 --max-time 5",
-  "-H 'Connection: Upgrade' -H 'Upgrade: websocket'",
-  "-H 'Sec-WebSocket-Version: 13' -H 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=='",
-  `-H 'Origin: ${location.origin}'`,
-  new URL("/ws", location.href).href,
-].join(" ");
-$("copy").hidden = !navigator.clipboard; // only there on https: and on localhost
-$("copy").onclick = async () => {
-  try {
-    await navigator.clipboard.writeText($("curl").textContent);
-    $("copied").textContent = "Copied.";
-  } catch {
-    $("copied").textContent = "The browser did not allow it. Select the line and copy it.";
-  }
-};
+showCommand($("curl"), curl(url));
+
+// Figures
+
+let lastMessage = null; // when, either way, as performance.now(); null: none yet
+let lastRoundTrip = null; // ms
+
+function showFigures() {
+  lab.show();
+  const { state, sent, received, since } = client;
+  const isOpen = state === "open";
+  $("protocol").textContent = isOpen
+    ? `subprotocol ${client.protocol || "none"}, extensions ${client.extensions || "none"}`
+    : "agreed on in the handshake";
+  $("sent").textContent = inWords(sent);
+  $("received").textContent = inWords(received);
+  $("roundtrip").textContent = lastRoundTrip === null ? "not known until a message comes back" : `${lastRoundTrip.toFixed(1)} ms`;
+  $("buffered").textContent = `${client.buffered.toLocaleString("en")} bytes`;
+  const seconds = Math.floor((lastMessage === null ? Date.now() - since : performance.now() - lastMessage) / 1000);
+  $("quiet").textContent = !isOpen ? "not connected" : lastMessage === null ? `none for ${seconds} s` : `${seconds} s ago`;
+}
+
+function inWords({ messages, bytes }) {
+  return `${messages.toLocaleString("en")} message${messages === 1 ? "" : "s"}, ${bytes.toLocaleString("en")} bytes`;
+}
 
 // Sending
 
@@ -120,35 +135,20 @@ function send(text) {
   let sent = false;
   const accepted = client.send(text, () => {
     sent = true;
+    lastMessage = performance.now();
+    roundTrip.sent(text, lastMessage);
     if (entry) markSent(entry);
   });
   if (accepted) entry = addEntry(sent ? "sent" : "waiting", text);
+  $("refusal").textContent = accepted ? "" : `Not sent: not connected, and ${QUEUE_LIMIT} messages are waiting already.`;
   return accepted;
-}
-
-function refuse(what) {
-  $("refusal").textContent = what && `${what}: not connected, and ${QUEUE_LIMIT} messages are waiting already.`;
 }
 
 $("form").onsubmit = (event) => {
   event.preventDefault();
   const input = $("text");
   if (input.value === "") return;
-  const accepted = send(input.value);
-  if (accepted) input.value = ""; // otherwise nobody has to type it again
-  refuse(accepted ? "" : "Not sent");
-};
-
-$("send-many").onclick = () => {
-  let refused = 0;
-  for (let i = 1; i <= 100; i++) {
-    if (!send(`quick ${i} of 100`)) refused++;
-  }
-  refuse(refused ? `${refused} of 100 not sent` : "");
-};
-
-$("send-big").onclick = () => {
-  refuse(send("x".repeat(40 * 1024)) ? "" : "40 KB not sent");
+  if (send(input.value)) input.value = ""; // otherwise nobody has to type it again
 };
 
 // Who is online
@@ -195,4 +195,6 @@ async function poll() {
 
 document.addEventListener("visibilitychange", poll);
 
+setInterval(showFigures, 250);
 client.connect();
+showFigures();

@@ -3,12 +3,12 @@
 // Pings do not appear here: a browser answers them by itself, and a script can
 // neither see nor send them.
 
+import { Backoff } from "./backoff.js";
 import { mayRetry } from "./closecodes.js";
+import { Queue } from "./queue.js";
 
 export const QUEUE_LIMIT = 20; // messages kept while there is no connection
 
-const BASE_DELAY = 500; // ms; the ceiling of the first delay
-const MAX_DELAY = 30_000; // ms; the ceiling of every later one
 const STABLE_AFTER = 10_000; // ms a connection stays open before it counts as good
 
 export class Client {
@@ -18,6 +18,8 @@ export class Client {
   retryAt = null; // when the next attempt starts (as Date.now()), or null
   offline = false; // whether the next attempt waits for the network
   lastClose = null; // { code, reason, opened, asked, at } of the last close
+  sent = { messages: 0, bytes: 0 }; // by the connection, since it was opened
+  received = { messages: 0, bytes: 0 }; // likewise
 
   #url;
   #onChange;
@@ -26,8 +28,8 @@ export class Client {
   #opened = false; // whether #socket has been open
   #asked = false; // whether this side began closing #socket
   #away = false; // whether the page is hidden for good or in the back/forward cache
-  #failures = 0; // attempts since the last good connection
-  #queue = [];
+  #backoff = new Backoff();
+  #queue = new Queue(QUEUE_LIMIT);
   #retryTimer = 0;
   #stableTimer = 0;
 
@@ -60,7 +62,7 @@ export class Client {
 
   connect() {
     this.wanted = true;
-    this.#failures = 0;
+    this.#backoff.reset();
     this.tryNow();
   }
 
@@ -84,17 +86,28 @@ export class Client {
   // false if the queue is full. onSent() is called when the browser has taken
   // the message. That is not yet delivery: if the connection breaks now, the
   // message may be lost. To know more, the server has to acknowledge it.
-  send(data, onSent) {
+  send(data, onSent = () => {}) {
     // Not this.state: between the server's close frame and the close event the
     // socket is no longer open, and send() would drop the message silently.
     if (this.#socket?.readyState === WebSocket.OPEN) {
-      this.#socket.send(data);
-      onSent();
+      this.#transmit(data, onSent);
       return true;
     }
-    if (this.#queue.length >= QUEUE_LIMIT) return false;
-    this.#queue.push({ data, onSent });
-    return true;
+    return this.#queue.add({ data, onSent });
+  }
+
+  // buffered is how many bytes the browser has taken and not yet handed on.
+  get buffered() {
+    return this.#socket?.bufferedAmount ?? 0;
+  }
+
+  // protocol and extensions are what the handshake agreed on, or empty.
+  get protocol() {
+    return this.#socket?.protocol ?? "";
+  }
+
+  get extensions() {
+    return this.#socket?.extensions ?? "";
   }
 
   #open() {
@@ -109,14 +122,16 @@ export class Client {
       this.#opened = true;
       // A server that accepts and then drops every connection would be asked
       // without a pause if opening alone reset the delay.
-      this.#stableTimer = setTimeout(() => { this.#failures = 0; }, STABLE_AFTER);
+      this.#stableTimer = setTimeout(() => this.#backoff.reset(), STABLE_AFTER);
+      this.sent = { messages: 0, bytes: 0 };
+      this.received = { messages: 0, bytes: 0 };
       this.#setState("open");
-      for (const { data, onSent } of this.#queue.splice(0)) {
-        socket.send(data);
-        onSent();
-      }
+      for (const { data, onSent } of this.#queue.takeAll()) this.#transmit(data, onSent);
     };
-    socket.onmessage = (event) => this.#onMessage(event.data);
+    socket.onmessage = ({ data }) => {
+      count(this.received, data);
+      this.#onMessage(data);
+    };
     // There is no onerror: an error event carries no detail, and a close event
     // always follows it.
     socket.onclose = ({ code, reason }) => {
@@ -129,6 +144,12 @@ export class Client {
     };
   }
 
+  #transmit(data, onSent) {
+    this.#socket.send(data);
+    count(this.sent, data);
+    onSent();
+  }
+
   #close(reason) {
     if (!this.#socket || this.#asked) return;
     this.#asked = true;
@@ -136,14 +157,10 @@ export class Client {
     this.#setState("closing");
   }
 
-  // retryLater waits a random time below a ceiling that doubles with each
-  // attempt ("full jitter"). Without the random part, all clients of a server
-  // that restarts would come back in the same instant, again and again.
   #retryLater() {
     this.#cancelRetry();
     if (navigator.onLine) {
-      const ceiling = Math.min(MAX_DELAY, BASE_DELAY * 2 ** this.#failures++);
-      const delay = Math.random() * ceiling;
+      const delay = this.#backoff.next();
       this.retryAt = Date.now() + delay;
       this.#retryTimer = setTimeout(() => this.tryNow(), delay);
     } else {
@@ -167,4 +184,12 @@ export class Client {
     this.since = new Date();
     this.#onChange();
   }
+}
+
+const encoder = new TextEncoder();
+
+// count adds a message, and its bytes as UTF-8 carries them.
+function count(total, data) {
+  total.messages++;
+  total.bytes += typeof data === "string" ? encoder.encode(data).length : data.byteLength;
 }

@@ -3,7 +3,7 @@
 
 const CODES = {
   1000: ["normal closure", "The server closed the connection: nothing is left to say."],
-  1001: ["going away", "The server is shutting down and says so."],
+  1001: ["going away", "The server is shutting down, perhaps to restart, and says so."],
   1002: ["protocol error", "The server read something that is not valid WebSocket. A browser writes valid frames, so look at what reads from the connection: only one goroutine may."],
   1003: ["unsupported data", "The server does not take this type of message, for example binary where it wants text."],
   1005: ["no code given", "The server sent a close frame without a code."],

@@ -12,20 +12,23 @@ import (
 
 // The list names each file, so that nothing is published by accident.
 //
-//go:embed index.html style.css app.js client.js closecodes.js log.js
+//go:embed index.html style.css
+//go:embed app.js backoff.js client.js closecodes.js dom.js lab.js log.js queue.js roundtrip.js
 var files embed.FS
 
 // contentSecurityPolicy lets the page load its own script and style and talk to
-// its own host, and nothing else.
+// its own host and the visitor's own computer, and nothing else.
 //
 // In connect-src, 'self' covers both the request for /online and the WebSocket:
 // CSP Level 3 lets 'self' match ws: and wss: on the same host and port. Chrome
-// does so since 71, Safari since 16. The data: image is the empty icon in
-// index.html, which saves a request for /favicon.ico.
+// does so since 71, Safari since 16. The two names of the visitor's own computer
+// are for the experiment with a foreign origin, which the server has to refuse,
+// not the browser. The data: image is the empty icon in index.html, which saves a
+// request for /favicon.ico.
 const contentSecurityPolicy = "default-src 'none'; " +
 	"script-src 'self'; " +
 	"style-src 'self'; " +
-	"connect-src 'self'; " +
+	"connect-src 'self' ws://127.0.0.1:* ws://localhost:*; " +
 	"img-src data:; " +
 	"base-uri 'none'; " +
 	"form-action 'none'; " +

@@ -4,6 +4,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -34,8 +36,6 @@ func TestHandler(t *testing.T) {
 		{"GET", "/style.css", 200, "text/css; charset=utf-8"},
 		{"GET", "/app.js", 200, "text/javascript; charset=utf-8"},
 		{"GET", "/client.js", 200, "text/javascript; charset=utf-8"},
-		{"GET", "/closecodes.js", 200, "text/javascript; charset=utf-8"},
-		{"GET", "/log.js", 200, "text/javascript; charset=utf-8"},
 		{"GET", "/index.html", 404, ""},
 		{"GET", "/app.js/", 404, ""},
 		{"GET", "/static.go", 404, ""},
@@ -84,6 +84,7 @@ func TestHandler(t *testing.T) {
 func TestReferences(t *testing.T) {
 	reference := regexp.MustCompile(`(?:src|href)="([^":]+)"|from "\./([^"]+)"`)
 	seen := map[string]bool{}
+	size := 0 // of the scripts
 	var visit func(path string)
 	visit = func(path string) {
 		if seen[path] {
@@ -95,12 +96,44 @@ func TestReferences(t *testing.T) {
 			t.Errorf("GET %s = %d", path, res.StatusCode)
 			return
 		}
+		if strings.HasSuffix(path, ".js") {
+			size += len(body)
+		}
 		for _, m := range reference.FindAllStringSubmatch(body, -1) {
 			visit("/" + strings.TrimPrefix(m[1]+m[2], "/"))
 		}
 	}
 	visit("/")
-	if len(seen) != 6 {
-		t.Errorf("the page uses %d files, want 6: %v", len(seen), seen)
+	if len(seen) != 11 {
+		t.Errorf("the page uses %d files, want 11: %v", len(seen), seen)
+	}
+	if size > 40<<10 {
+		t.Errorf("the page's scripts have %d bytes, want at most 40 KiB: they are meant to be read", size)
+	}
+	t.Logf("scripts: %d bytes", size)
+}
+
+// Each lesson links to an experiment that the page has.
+func TestLessonsLinkToExperiments(t *testing.T) {
+	_, page := do(t, "GET", "/")
+	lessons, err := filepath.Glob("../steps/0*/README.md")
+	if err != nil || len(lessons) != 8 {
+		t.Fatalf("%d lessons, %v", len(lessons), err)
+	}
+	link := regexp.MustCompile(`http://127\.0\.0\.1:8080/#([a-z-]+)`)
+	for _, lesson := range lessons {
+		text, err := os.ReadFile(lesson)
+		if err != nil {
+			t.Fatal(err)
+		}
+		links := link.FindAllStringSubmatch(string(text), -1)
+		if len(links) == 0 {
+			t.Errorf("%s links to no experiment of the page", lesson)
+		}
+		for _, m := range links {
+			if !strings.Contains(page, `<article id="`+m[1]+`"`) {
+				t.Errorf("%s links to #%s, and the page has no such experiment", lesson, m[1])
+			}
+		}
 	}
 }

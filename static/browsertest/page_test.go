@@ -1,0 +1,314 @@
+package browsertest
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/cdproto/cdp"
+	cdpage "github.com/chromedp/cdproto/page"
+)
+
+// chatFrom is the step that sends a message to everyone, onlineFrom the one that
+// counts who is there.
+const (
+	onlineFrom = 3
+	chatFrom   = 4
+)
+
+func TestChatBetweenTwoPages(t *testing.T) {
+	for step := 1; step < len(programs); step++ {
+		t.Run(programs[step], func(t *testing.T) {
+			server := serve(t, step)
+			var mayLog []string
+			if step < onlineFrom {
+				mayLog = []string{notFound}
+			}
+			a, b := open(t, server.url, mayLog...), open(t, server.url, mayLog...)
+
+			a.write("from a")
+			a.waitMessage("received", "from a")
+			if step >= chatFrom {
+				b.waitMessage("received", "from a")
+			}
+			b.write("from b")
+			b.waitMessage("received", "from b")
+			if step >= chatFrom {
+				a.waitMessage("received", "from b")
+			}
+			want := []string{"from b"}
+			if step >= chatFrom {
+				want = []string{"from a", "from b"}
+			}
+			if got := b.messages("received"); !slices.Equal(got, want) {
+				t.Errorf("b has received %q, want %q", got, want)
+			}
+			if step >= onlineFrom {
+				b.waitText("online", "2")
+			} else {
+				b.waitText("online", "from step 3 on")
+			}
+			b.waitText("sent", "1 message, 6 bytes")
+			b.waitText("received", fmt.Sprintf(" %d bytes", 6*len(want)))
+			b.waitText("roundtrip", " ms")
+		})
+	}
+}
+
+// What somebody else writes is text, whatever it says.
+func TestHostileTextIsText(t *testing.T) {
+	server := serve(t, 4)
+	p := open(t, server.url)
+	p.write("before")
+	p.waitMessage("received", "before")
+
+	// The texts come from a connection beside the page's own, as another peer's do.
+	texts := []string{
+		`<img src="https://evil.example/x.png" onerror="alert(1)">`,
+		`<script>document.title = "hacked"</script>`,
+		"\u202e\u2067right to left\u200f",
+		"nul \x00, bell \a, line\nline, tab\t.",
+		"👩‍👩‍👧‍👦 🇩🇪 é é",
+		strings.Repeat("😀", 8<<10),                    // 32 KiB
+		strings.Repeat("w", 32<<10),                   // without a place to break the line
+		strings.Repeat("\u0301", 300),                 // marks that pile up
+		"x" + strings.Repeat("😀", 1000),               // cut in the middle of a character
+		"http://127.0.0.1:1/ javascript:alert(1)",     // no link
+		"{{7*7}} ${7*7} %s %n &lt;b&gt; &amp;amp; \\", // nothing that is expanded
+	}
+	list, err := json.Marshal(texts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eval[bool](p, fmt.Sprintf(`new Promise((done) => {
+		const other = new WebSocket(%q);
+		other.onopen = () => { for (const text of %s) other.send(text); done(true); };
+	})`, server.webSocket(), list))
+
+	p.waitFor(fmt.Sprintf(`document.querySelectorAll("#log .received").length === %d`, 1+len(texts)))
+	for i, got := range p.messages("received")[1:] {
+		shown, all := got, ""
+		if cut := strings.LastIndex(got, "… ["); cut >= 0 {
+			shown, all = got[:cut], got[cut:]
+		}
+		if !strings.HasPrefix(texts[i], shown) || shown == "" || (all == "" && shown != texts[i]) {
+			t.Errorf("message %d is shown as %q, want (the beginning of) %.60q", i, got, texts[i])
+		}
+	}
+	if n := eval[int](p, `document.querySelectorAll("#log .text *, #log img, #log script, #log a").length`); n != 0 {
+		t.Errorf("messages have become %d elements, want none", n)
+	}
+	if title := eval[string](p, `document.title`); title != "WebSocket workshop" {
+		t.Errorf("the title is %q: a message has run as a script", title)
+	}
+	if wide := eval[int](p, `document.documentElement.scrollWidth - document.documentElement.clientWidth`); wide > 0 {
+		t.Errorf("a message makes the page %d pixels too wide", wide)
+	}
+	if over := eval[int](p, `[...document.querySelectorAll("#log .entry")].filter((e) => {
+		const text = e.querySelector(".text");
+		return text.scrollWidth > text.clientWidth + 1;
+	}).length`); over > 0 {
+		t.Errorf("%d messages are wider than their place", over)
+	}
+	p.write("after")
+	p.waitMessage("received", "after")
+}
+
+// A server that ends says goodbye from step 6 on. In every step the page comes
+// back when the server does, and sends what was written in between.
+func TestRestart(t *testing.T) {
+	for _, step := range []int{5, 6, 8} {
+		t.Run(programs[step], func(t *testing.T) {
+			server := serve(t, step)
+			p := open(t, server.url, wsFailed, connectionRefused)
+			code := server.terminate()
+			if step >= 6 {
+				p.waitText("timeline", "closed: 1001, going away")
+				p.waitFor(`[...document.querySelectorAll("#log .note .text")].some((e) => e.textContent.includes("connection closed: 1001, going away"))`)
+				if code != 0 {
+					t.Errorf("after SIGTERM the server has ended with %d, want 0", code)
+				}
+			} else {
+				p.waitText("timeline", "closed: 1006, no close frame")
+			}
+			p.write("written meanwhile")
+			p.waitMessage("waiting", "written meanwhile")
+
+			server.restart(step)
+			p.waitText("state", "open")
+			p.waitMessage("sent", "written meanwhile")
+			p.waitMessage("received", "written meanwhile")
+			if left := p.messages("waiting"); len(left) > 0 {
+				t.Errorf("still waiting: %q", left)
+			}
+		})
+	}
+}
+
+func TestMessageOverTheLimit(t *testing.T) {
+	t.Run(programs[1], func(t *testing.T) {
+		p := open(t, serve(t, 1).url, notFound)
+		p.click("send-big")
+		p.waitText("received", "40,960 bytes")
+	})
+	t.Run(programs[8], func(t *testing.T) {
+		p := open(t, serve(t, 8).url)
+		p.click("send-big")
+		p.waitText("close-name", "1009, message too big")
+		p.waitText("state", "open") // again
+	})
+}
+
+// From step 4 on, a peer that stops reading is cut off. The others lose nothing,
+// and see nothing of it but the number of those online.
+func TestStalledPeerIsCutOff(t *testing.T) {
+	server := serve(t, 4)
+	a, b := open(t, server.url), open(t, server.url)
+	since := b.text("since")
+
+	want := "go run ./steps peer -stall -url " + server.webSocket()
+	if got := eval[string](a, `document.querySelector("#stall-command pre").textContent`); got != want {
+		t.Errorf("the page's line is %q, want %q", got, want)
+	}
+	run(t, 0, strings.Fields(want)[3:]...).waitFor(regexp.MustCompile("reading nothing"))
+	a.waitText("online", "3")
+
+	a.click("send-load")
+	a.waitText("load-result", "All 400 came back")
+	server.waitFor(regexp.MustCompile("send queue is full"))
+	a.waitText("online", "2")
+	b.waitText("received", "400 messages")
+	b.waitText("online", "2")
+	if got := b.text("since"); got != since || len(b.messages("note")) > 1 {
+		t.Errorf("b is connected since %s, before since %s: it has noticed something", got, since)
+	}
+	if n := strings.Count(server.said(), "msg=disconnected"); n != 1 {
+		t.Errorf("%d peers were cut off, want 1, the one that reads nothing", n)
+	}
+}
+
+// Step 8 slows a flood to its rate. Nothing of it is lost, and nobody else waits.
+func TestFloodIsSlowed(t *testing.T) {
+	server := serve(t, 8)
+	a, b := open(t, server.url), open(t, server.url)
+	eval[bool](a, `(document.getElementById("flood-rate").value = "60", true)`)
+	a.click("toggle-flood")
+	a.waitFor(`/^\d{3}/.test(document.getElementById("flood-result").textContent)`) // 100 or more are sent
+	b.write("meanwhile")
+	a.click("toggle-flood")
+	b.waitMessage("received", "meanwhile")
+	a.waitText("flood-result", "came back, the last after")
+
+	result := a.text("flood-result")
+	var sent int
+	var seconds float64
+	if _, err := fmt.Sscanf(result, "All %d came back, the last after %f s.", &sent, &seconds); err != nil {
+		t.Fatalf("%q: %v", result, err)
+	}
+	t.Log(result)
+	// Two seconds' worth at once, and the rest at 20 a second.
+	if least := float64(sent-40)/20 - 0.1; sent < 100 || seconds < least {
+		t.Errorf("%d messages came back within %.1f s; at 20 a second, after 40 at once, they take %.1f s", sent, seconds, least)
+	}
+}
+
+// Up to step 7, a hundred peers may come from one address.
+func TestAHundredPeers(t *testing.T) {
+	server := serve(t, 7)
+	p := open(t, server.url)
+	p.click("add-100")
+	p.waitText("peers-result", "100 open")
+	p.waitText("online", "101")
+	p.write("to everyone")
+	p.waitText("peers-result", "100 open; 100 messages received")
+	p.click("close-peers")
+	p.waitText("online", "1")
+}
+
+// In step 8 one address may hold 20 connections. The page of the 21st cannot know
+// why it is refused, and shows the line that can.
+func TestConnection21IsRefused(t *testing.T) {
+	server := serve(t, 8)
+	p := open(t, server.url, wsFailed)
+	p.click("add-100")
+	p.waitText("peers-result", "19 open, 81 refused")
+	p.waitText("online", "20")
+
+	late := newPage(t, wsFailed)
+	late.visit(server.url)
+	late.waitText("close-name", "1006, no close frame")
+	late.waitText("close-words", "refused the handshake")
+	late.waitFor(`document.getElementById("curl").checkVisibility()`)
+	if status := handshake(t, late, "curl"); status != http.StatusTooManyRequests {
+		t.Errorf("the handshake that the page's curl line describes gets %d, want 429", status)
+	}
+	p.click("close-peers")
+	late.waitText("state", "open") // by itself
+}
+
+// A page of another origin is refused, unless the server runs with -dev.
+func TestForeignOrigin(t *testing.T) {
+	for _, step := range []int{1, 8} {
+		for _, dev := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s dev=%v", programs[step], dev), func(t *testing.T) {
+				server := serve(t, step, fmt.Sprintf("-dev=%v", dev))
+				p := open(t, server.url, notFound, wsFailed)
+				p.click("try-foreign")
+				if dev {
+					p.waitText("foreign-result", "Accepted")
+					return
+				}
+				p.waitText("foreign-result", "1006: refused, as it should be")
+				if status := handshake(t, p, "foreign-curl"); status != http.StatusForbidden {
+					t.Errorf("the handshake that the page's curl line describes gets %d, want 403", status)
+				}
+			})
+		}
+	}
+}
+
+// A page that goes says so, and connects again when the back button brings it back.
+func TestPageGoesAndComesBack(t *testing.T) {
+	server := serve(t, 6)
+	p := open(t, server.url)
+	p.click("add-10")
+	p.waitText("peers-result", "10 open")
+	eval[bool](p, `(window.mark = true)`)
+	p.visit("about:blank")
+	server.waitFor(regexp.MustCompile(`code=1000 reason="page hidden"`))
+	server.waitFor(regexp.MustCompile(`(?s)(code=1000 reason="peer closed by the page".*){10}`))
+
+	// Not chromedp.NavigateBack: it waits for the page to load, and a page from the
+	// back/forward cache does not load.
+	history := command(p, cdpage.GetNavigationHistory, cdp.Empty{})
+	command(p, cdpage.NavigateToHistoryEntry, cdpage.NavigateToHistoryEntryParams{EntryID: history.Entries[history.CurrentIndex-1].ID})
+	p.waitFor(`document.getElementById("state")`)
+	p.waitText("state", "open")
+	t.Logf("from the back/forward cache: %v", eval[bool](p, `Boolean(window.mark)`))
+	p.waitText("online", "1")
+	p.write("back again")
+	p.waitMessage("received", "back again")
+}
+
+// handshake does what a curl line on the page says and returns the status.
+func handshake(t *testing.T, p *page, id string) int {
+	t.Helper()
+	line := eval[string](p, fmt.Sprintf(`document.querySelector("#%s pre").textContent`, id))
+	request, err := http.NewRequest("GET", line[strings.LastIndex(line, " ")+1:], nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile(`-H '([^:]+): ([^']*)'`).FindAllStringSubmatch(line, -1) {
+		request.Header.Set(m[1], m[2])
+	}
+	response, err := http.DefaultTransport.RoundTrip(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	return response.StatusCode
+}

@@ -1,0 +1,126 @@
+package browsertest
+
+import (
+	"bufio"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// patience bounds every wait. It is generous: a test that passes never waits so
+// long, however slow the machine.
+const patience = time.Minute
+
+// programs are the solutions, by step. programs[0] is the runner.
+var programs = []string{
+	"steps",
+	"01-upgrade", "02-pumps", "03-hub", "04-broadcast",
+	"05-keepalive", "06-shutdown", "07-recover", "08-limits",
+}
+
+// process is a program that runs.
+type process struct {
+	t   *testing.T
+	url string // where a server listens, from its log
+
+	cmd   *exec.Cmd
+	ended chan struct{} // closed when the program has ended
+
+	mu  sync.Mutex // guards log
+	log strings.Builder
+}
+
+var listening = regexp.MustCompile(`msg=listening url=(http://[0-9.:]+)`)
+
+// serve runs the solution of a step on a free port, or on the one that args give.
+func serve(t *testing.T, step int, args ...string) *process {
+	t.Helper()
+	p := run(t, step, append([]string{"-addr", "127.0.0.1:0"}, args...)...)
+	p.url = listening.FindStringSubmatch(p.waitFor(listening))[1]
+	return p
+}
+
+// run runs a program until it ends or the test does.
+func run(t *testing.T, program int, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, ended: make(chan struct{})}
+	p.cmd = exec.Command(filepath.Join(binaries, programs[program]), args...)
+	p.cmd.Dir = filepath.Join("..", "..") // where the runner finds the steps
+	output, err := p.cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.cmd.Stdout = p.cmd.Stderr // one pipe for both: the runner writes to stdout
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(p.ended)
+		lines := bufio.NewScanner(output)
+		for lines.Scan() {
+			p.mu.Lock()
+			p.log.WriteString(lines.Text() + "\n")
+			p.mu.Unlock()
+		}
+		p.cmd.Wait()
+	}()
+	t.Cleanup(func() {
+		p.kill()
+		if t.Failed() {
+			t.Logf("%s said:\n%s", programs[program], p.said())
+		}
+	})
+	return p
+}
+
+func (p *process) said() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.log.String()
+}
+
+// waitFor waits until the program has said something, and returns it.
+func (p *process) waitFor(what *regexp.Regexp) string {
+	p.t.Helper()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if found := what.FindString(p.said()); found != "" {
+			return found
+		}
+	}
+	p.t.Fatalf("%s has not said %q in %v", p.cmd, what, patience)
+	return ""
+}
+
+// kill ends the program at once.
+func (p *process) kill() {
+	p.cmd.Process.Kill()
+	<-p.ended
+}
+
+// terminate asks the program to end and returns its exit code.
+func (p *process) terminate() int {
+	p.t.Helper()
+	p.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-p.ended:
+	case <-time.After(patience):
+		p.t.Fatalf("%s has not ended %v after SIGTERM", p.cmd, patience)
+	}
+	return p.cmd.ProcessState.ExitCode()
+}
+
+// restart runs the solution of a step again, on the port of the one before.
+func (p *process) restart(step int) *process {
+	p.t.Helper()
+	return serve(p.t, step, "-addr", strings.TrimPrefix(p.url, "http://"))
+}
+
+// webSocket is the server's /ws.
+func (p *process) webSocket() string {
+	return "ws" + strings.TrimPrefix(p.url, "http") + "/ws"
+}

@@ -1,0 +1,108 @@
+// Tests of the page's modules that need no page. results is what the Go test reads.
+
+import { Backoff } from "/backoff.js";
+import { describe, mayRetry } from "/closecodes.js";
+import { Queue } from "/queue.js";
+import { RoundTrip } from "/roundtrip.js";
+
+const results = [];
+
+function test(name, f) {
+  try {
+    f();
+    results.push({ name, error: "" });
+  } catch (error) {
+    results.push({ name, error: String(error) });
+  }
+}
+
+function equal(got, want) {
+  const [g, w] = [JSON.stringify(got), JSON.stringify(want)];
+  if (g !== w) throw new Error(`got ${g}, want ${w}`);
+}
+
+test("backoff doubles the ceiling up to 30 s", () => {
+  const backoff = new Backoff();
+  const delays = Array.from({ length: 9 }, () => backoff.next(0.5));
+  equal(delays, [250, 500, 1000, 2000, 4000, 8000, 15000, 15000, 15000]);
+});
+
+test("backoff waits between nothing and the ceiling", () => {
+  equal(new Backoff().next(0), 0);
+  equal(new Backoff().next(0.998), 499);
+});
+
+test("backoff is random unless told otherwise", () => {
+  const delays = new Set(Array.from({ length: 100 }, () => new Backoff().next()));
+  if (delays.size < 90) throw new Error(`100 delays have ${delays.size} values`);
+  for (const delay of delays) if (!(delay >= 0 && delay < 500)) throw new Error(`a first delay of ${delay} ms`);
+});
+
+test("backoff never grows beyond its bound", () => {
+  const backoff = new Backoff();
+  for (let i = 0; i < 5000; i++) backoff.next(0);
+  equal(backoff.next(0.5), 15000);
+});
+
+test("backoff begins anew after a reset", () => {
+  const backoff = new Backoff();
+  for (let i = 0; i < 5; i++) backoff.next(0);
+  backoff.reset();
+  equal(backoff.next(0.5), 250);
+});
+
+test("queue keeps the order and refuses what is too much", () => {
+  const queue = new Queue(2);
+  equal([queue.add("a"), queue.add("b"), queue.add("c")], [true, true, false]);
+  equal(queue.takeAll(), ["a", "b"]);
+  equal(queue.takeAll(), []);
+  equal(queue.add("d"), true);
+});
+
+test("only 1008 and private codes forbid to try again", () => {
+  const codes = [1000, 1001, 1005, 1006, 1008, 1009, 1011, 1012, 1013, 3000, 3999, 4000, 4999];
+  equal(codes.filter((code) => !mayRetry(code)), [1008, 4000, 4999]);
+});
+
+test("each close code has a name and a sentence", () => {
+  for (let code = 1000; code <= 4999; code++) {
+    const { name, words } = describe({ code, opened: true, asked: false });
+    if (!name || !/^[A-Z].*\.$/.test(words)) throw new Error(`${code}: ${name}: ${words}`);
+  }
+});
+
+test("1006 is told apart by what went before", () => {
+  const words = (opened, asked) => describe({ code: 1006, opened, asked }).words;
+  equal(new Set([words(true, false), words(false, false), words(true, true), words(false, true)]).size, 4);
+  if (!words(false, false).includes("refused the handshake")) throw new Error(words(false, false));
+});
+
+test("round trip finds its own messages among others", () => {
+  const trip = new RoundTrip();
+  trip.sent("a", 100);
+  trip.sent("b", 110);
+  equal(trip.received("somebody else's", 120), null);
+  equal(trip.received("a", 130), 30);
+  equal(trip.received("a", 140), null);
+  equal(trip.received("b", 150), 40);
+});
+
+test("round trip forgets what is lost", () => {
+  const trip = new RoundTrip();
+  trip.sent("lost", 0);
+  trip.sent("a", 10);
+  equal(trip.received("a", 15), 5);
+  equal(trip.received("lost", 20), null);
+  trip.sent("b", 30);
+  trip.reset();
+  equal(trip.received("b", 40), null);
+});
+
+test("round trip times a bounded number of messages", () => {
+  const trip = new RoundTrip();
+  for (let i = 0; i < 200; i++) trip.sent(String(i), 0);
+  equal(trip.received("99", 1), 1);
+  equal(trip.received("100", 1), null);
+});
+
+window.results = results;
