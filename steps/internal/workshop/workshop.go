@@ -60,7 +60,8 @@ func (s Step) Task(number string) (Task, bool) {
 func Root(dir string) (string, error) {
 	for {
 		data, err := os.ReadFile(filepath.Join(dir, "go.mod"))
-		if err == nil && strings.HasPrefix(string(data), "module "+Module) {
+		line, _, _ := strings.Cut(string(data), "\n")
+		if err == nil && strings.TrimSpace(line) == "module "+Module {
 			return dir, nil
 		}
 		parent := filepath.Dir(dir)

@@ -62,11 +62,13 @@ func TestEachTaskOfEachLessonHasHints(t *testing.T) {
 }
 
 func TestAnotherModuleIsNotTheWorkshop(t *testing.T) {
-	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "go.mod"), []byte("module example.com/other\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if root, err := Root(dir); err == nil {
-		t.Errorf("its root is %s", root)
+	for _, module := range []string{"example.com/other", Module + "/inner"} {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "go.mod"), []byte("module "+module+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if root, err := Root(dir); err == nil {
+			t.Errorf("the root of %s is %s", module, root)
+		}
 	}
 }
