@@ -53,6 +53,7 @@ func command(args []string) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	file := flags.String("file", "results.json", "the `file` that run writes and draw reads")
 	rounds := flags.Int("rounds", 3, "how many `times` run measures everything")
+	limit := flags.Duration("limit", 10*time.Minute, "how `long` run may take: it begins no round that would not end in time")
 	onlyScenarios := flags.String("scenarios", "", "only these, such as `fanout,many`")
 	onlyPeers := flags.String("peers", "", "only those whose names contain one of these, such as `08,chat`")
 	flags.Usage = func() {
@@ -70,7 +71,7 @@ func command(args []string) error {
 	}
 	switch verb {
 	case "run":
-		return measureAll(*file, *rounds, chosen(*onlyScenarios), chosen(*onlyPeers))
+		return measureAll(*file, *rounds, *limit, chosen(*onlyScenarios), chosen(*onlyPeers))
 	case "draw":
 		return draw(*file, "../../docs")
 	}
@@ -87,8 +88,9 @@ func chosen(list string) func(name string) bool {
 }
 
 // measureAll runs each scenario with each peer, one after the other, in each
-// round. In each round another peer is first.
-func measureAll(file string, rounds int, scenarioChosen, peerChosen func(string) bool) error {
+// round. In each round another peer is first. If one more round as long as the last
+// would exceed the limit, it leaves it out.
+func measureAll(file string, rounds int, limit time.Duration, scenarioChosen, peerChosen func(string) bool) error {
 	begun := time.Now()
 	folder, err := os.MkdirTemp("", "bench")
 	if err != nil {
@@ -102,7 +104,7 @@ func measureAll(file string, rounds int, scenarioChosen, peerChosen func(string)
 	}
 	all := results{
 		Date: begun.Format(time.DateOnly), Go: runtime.Version(), Kernel: unix.ByteSliceToString(kernel.Release[:]),
-		CPUs: runtime.NumCPU(), Rounds: rounds,
+		CPUs: runtime.NumCPU(),
 	}
 	var contestants []peer
 	for _, p := range peers {
@@ -119,7 +121,12 @@ func measureAll(file string, rounds int, scenarioChosen, peerChosen func(string)
 			all.Scenarios = append(all.Scenarios, s.name)
 		}
 	}
+	var last time.Duration
 	for round := range rounds {
+		roundBegun := time.Now()
+		if roundBegun.Sub(begun)+last > limit {
+			break
+		}
 		for _, s := range scenarios {
 			if !scenarioChosen(s.name) {
 				continue
@@ -134,6 +141,7 @@ func measureAll(file string, rounds int, scenarioChosen, peerChosen func(string)
 				all.Measured = append(all.Measured, m)
 			}
 		}
+		all.Rounds, last = round+1, time.Since(roundBegun)
 	}
 	all.Seconds = time.Since(begun).Seconds()
 	text, err := json.MarshalIndent(all, "", "\t")

@@ -33,17 +33,17 @@ const (
 	window      = 32 // messages that are under way in fan-out, of all senders together
 	readBytes   = window / 4 * messageSize
 
-	fanOutTime  = 2 * time.Second
+	fanOutTime  = 1500 * time.Millisecond
 	warmUp      = 300 * time.Millisecond
 	perSecond   = 200 // messages, of all senders together
-	steadyTime  = 2 * time.Second
+	steadyTime  = 1500 * time.Millisecond
 	burstEach   = 40   // messages of each sender at once: as many as 08-limits lets pass
 	floodEach   = 1000 // messages of each sender
-	stalledSize = 300  // of a message when some do not read
+	stalledSize = 500  // of a message when some do not read
 	stalled     = 5
-	stalledTime = 4 * time.Second
+	stalledTime = 3 * time.Second
 	churnTime   = 1500 * time.Millisecond
-	settleTime  = 1500 * time.Millisecond // for memory
+	settleTime  = 1000 * time.Millisecond // for memory
 	endTime     = 20 * time.Second        // for a shutdown
 )
 
@@ -263,7 +263,7 @@ func slow(r *run) error {
 	if err := r.atRate(warmUp, perSecond); err != nil {
 		return err
 	}
-	if err := r.measure(func() error { return r.atRate(steadyTime/2, perSecond) }); err != nil {
+	if err := r.measure(func() error { return r.atRate(steadyTime, perSecond) }); err != nil {
 		return err
 	}
 	before := r.figures["p99 us"]
