@@ -123,8 +123,8 @@ func fill(page string, content func(name string) string) (string, error) {
 }
 
 func (all results) machine() string {
-	return fmt.Sprintf("Measured on %s: %d processors, Linux %s, %s, %d rounds, %.0f seconds in all.\n",
-		all.Date, all.CPUs, all.Kernel, all.Go, all.Rounds, all.Seconds)
+	return fmt.Sprintf("Measured on %s: %d processors, Linux %s, %s, %d rounds, %.0f seconds in all. Load average of the minute before: %s.\n",
+		all.Date, all.CPUs, all.Kernel, all.Go, all.Rounds, all.Seconds, all.Load)
 }
 
 // table returns the markdown table of a scenario.

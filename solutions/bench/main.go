@@ -6,6 +6,8 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
+	"math"
 	"os"
 	"runtime"
 	"slices"
@@ -26,6 +28,7 @@ type results struct {
 	Go        string
 	Kernel    string
 	CPUs      int
+	Load      string // average of the last minute, before the run
 	Rounds    int
 	Seconds   float64 // how long it took
 	Measured  []measured
@@ -102,9 +105,13 @@ func measureAll(file string, rounds int, limit time.Duration, scenarioChosen, pe
 	if err := unix.Uname(&kernel); err != nil {
 		return err
 	}
+	load, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return err
+	}
 	all := results{
 		Date: begun.Format(time.DateOnly), Go: runtime.Version(), Kernel: unix.ByteSliceToString(kernel.Release[:]),
-		CPUs: runtime.NumCPU(),
+		CPUs: runtime.NumCPU(), Load: strings.Fields(string(load))[0],
 	}
 	var contestants []peer
 	for _, p := range peers {
@@ -137,6 +144,8 @@ func measureAll(file string, rounds int, limit time.Duration, scenarioChosen, pe
 				if err := p.measure(folder, s, m.Figures); err != nil {
 					m.Error = err.Error()
 				}
+				// What was divided by no deliveries at all is no figure, and no JSON.
+				maps.DeleteFunc(m.Figures, func(_ string, v float64) bool { return math.IsInf(v, 0) || math.IsNaN(v) })
 				fmt.Printf("%d %-7s %-17s %s%s\n", m.Round, m.Scenario, m.Peer, m.Error, m.Figures)
 				all.Measured = append(all.Measured, m)
 			}

@@ -7,8 +7,8 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
-	"time"
 
 	"github.com/olahol/melody"
 )
@@ -25,14 +25,16 @@ func main() {
 		m.Broadcast(msg)
 	})
 
+	var open sync.WaitGroup
+	m.HandleConnect(func(*melody.Session) { open.Add(1) })
+	m.HandleDisconnect(func(*melody.Session) { open.Done() })
+
 	ended := make(chan os.Signal, 1)
 	signal.Notify(ended, syscall.SIGTERM)
 	go func() {
 		<-ended
 		m.Close()
-		for m.Len() > 0 { // Close does not wait
-			time.Sleep(time.Millisecond)
-		}
+		open.Wait() // Close does not
 		os.Exit(0)
 	}()
 	log.Fatal(http.ListenAndServe(*addr, nil))
