@@ -30,8 +30,6 @@ type dialect struct {
 	ping           string // a message that is to be answered with itself
 }
 
-var plain = dialect{}
-
 var centrifugeJSON = dialect{
 	hello:   `{"id":1,"connect":{}}` + "\n" + `{"id":2,"subscribe":{"channel":"bench"}}`,
 	welcome: `"id":2`,
@@ -61,7 +59,6 @@ type load struct {
 
 	events []unix.EpollEvent
 	buf    []byte
-	frame  []byte
 }
 
 type state int
