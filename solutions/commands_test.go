@@ -218,8 +218,7 @@ func output(t *testing.T, name string, args ...string) string {
 }
 
 // Each command does what the page says: it is run in a copy of the repository,
-// page by page, and what it prints is as it stands there. A server is started
-// with a port of its own and runs until the page starts the next.
+// page by page, and what it prints is as it stands there.
 func TestCommandsDoWhatThePagesSay(t *testing.T) {
 	if !*long {
 		t.Skip("it takes minutes: go test ./solutions -long -run CommandsDo")
@@ -227,126 +226,141 @@ func TestCommandsDoWhatThePagesSay(t *testing.T) {
 	if _, err := exec.LookPath("sh"); err != nil {
 		t.Skip("there is no shell")
 	}
-	copied := filepath.Join(t.TempDir(), "wsworkshop")
-	ran, compared, leftOut := 0, 0, 0
+	var r reader
+	fresh := filepath.Join(t.TempDir(), "wsworkshop") // always the same, for the build cache
 	for _, page := range pages(t) {
 		if page == played {
 			continue
 		}
-		if err := os.RemoveAll(copied); err != nil {
+		r.dir = fresh
+		if err := os.RemoveAll(fresh); err != nil {
 			t.Fatal(err)
 		}
-		for _, name := range []string{"README.md", "docs", "static", "steps", "solutions", "go.mod", "go.sum"} {
-			copyTo(t, name, filepath.Join(copied, name))
+		for _, name := range []string{"docs", "static", "steps", "solutions", "README.md", "go.mod", "go.sum"} {
+			copyTo(t, name, filepath.Join(fresh, name))
 		}
-		dir, url := copied, "http://127.0.0.1:8080"
-		stop := func() {}
 		for _, c := range commands(t, page) {
-			if m := server.FindStringSubmatch(c.text); m != nil {
-				stop()
-				folder := m[1]
-				if c.section == "Run it" || c.section == "Break it on purpose" { // the starter has been solved by then
-					folder = strings.Replace(folder, "steps/", "solutions/", 1)
-				}
-				url, stop = serve(t, dir, folder, strings.Fields(m[2]))
-				ran++
-				continue
-			}
-			if left(c.text) >= 0 {
-				leftOut++
-				continue
-			}
-			if to, ok := strings.CutPrefix(c.text, "cd "); ok {
-				dir = filepath.Join(dir, to)
-				continue
-			}
-			cmd := exec.CommandContext(t.Context(), "sh", "-c", strings.ReplaceAll(c.text, "http://127.0.0.1:8080", url))
-			cmd.Dir = dir
-			var stdout, stderr bytes.Buffer
-			cmd.Stdout, cmd.Stderr = &stdout, &stderr
-			err := cmd.Run()
-			code := 0
-			if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-				code = exit.ExitCode()
-			} else if err != nil {
-				t.Fatal(err)
-			}
-			want := 0
-			if unsolved.MatchString(c.text) {
-				want = 1
-			}
-			stalled := strings.Contains(c.text, "--max-time") && code == 28 // curl waits for more than the answer
-			if code != want && !stalled {
-				t.Errorf("%s:%d: %s ends with exit code %d, and should with %d. It prints\n%s", page, c.at, c.text, code, want, tail(stdout.String()+stderr.String(), 20))
-			}
-			ran++
-			if c.prints != "" {
-				compared++
-				if got, want := normal(stdout.String()), normal(c.prints); got != want {
-					t.Errorf("%s:%d: %s prints\n%s\nand the page says\n%s\nCopy what it prints.", page, c.at, c.text, got, want)
-				}
-			}
+			r.follow(t, c)
 		}
-		stop()
+		r.stop()
 	}
-	t.Logf("commands: %d run, the output of %d compared, %d left out with a reason", ran, compared, leftOut)
+	t.Logf("commands: %d run, the output of %d compared, %d left out with a reason", r.ran, r.compared, r.left)
+}
+
+// reader follows a page.
+type reader struct {
+	dir                 string    // where the commands are run
+	server              *exec.Cmd // the last one started, until the next
+	url                 string    // its own: the port that the pages name may be in use
+	ran, compared, left int
+}
+
+// follow runs a command and compares what it does with what the page says.
+func (r *reader) follow(t *testing.T, c command) {
+	switch to, isCD := strings.CutPrefix(c.text, "cd "); {
+	case isCD:
+		r.dir = filepath.Join(r.dir, to)
+		return
+	case server.MatchString(c.text):
+		r.serve(t, c)
+		return
+	case left(c.text) >= 0:
+		r.left++
+		return
+	}
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", strings.ReplaceAll(c.text, "http://127.0.0.1:8080", r.url))
+	cmd.Dir = r.dir
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	if _, ok := errors.AsType[*exec.ExitError](err); err != nil && !ok {
+		t.Fatal(err)
+	}
+	r.ran++
+
+	code, want := cmd.ProcessState.ExitCode(), 0
+	switch {
+	case unsolved.MatchString(c.text):
+		want = 1
+	case code == 28 && strings.Contains(c.text, "--max-time"):
+		want = 28 // curl got its answer, and waited for more
+	}
+	if code != want {
+		t.Errorf("%s:%d: %s ends with exit code %d, and should with %d. It prints\n%s", c.page, c.at, c.text, code, want, tail(stdout.String()+stderr.String(), 20))
+	}
+	if c.prints == "" {
+		return
+	}
+	r.compared++
+	got, says := normal(stdout.String()), normal(c.prints)
+	switch broken := c.section == "Break it on purpose"; {
+	case broken && got == says:
+		t.Errorf("%s:%d: %s prints the same when nothing is broken:\n%s\nShow what the broken code does.", c.page, c.at, c.text, got)
+	case !broken && got != says:
+		t.Errorf("%s:%d: %s prints\n%s\nand the page says\n%s\nCopy what it prints.", c.page, c.at, c.text, got, says)
+	}
 }
 
 // normal returns an output without what differs from run to run.
 func normal(text string) string {
 	text = strings.ReplaceAll(text, "\r", "")
-	text = regexp.MustCompile(`Date: .*`).ReplaceAllString(text, "Date: ...")
-	return strings.TrimSpace(text)
+	return strings.TrimSpace(regexp.MustCompile(`Date: .*`).ReplaceAllString(text, "Date: ..."))
+}
+
+// serve starts a server on a free port. By the section "Run it" the starter has
+// been solved: then it is the solution.
+func (r *reader) serve(t *testing.T, c command) {
+	r.stop()
+	m := server.FindStringSubmatch(c.text)
+	folder, flags := m[1], strings.Fields(m[2])
+	if c.section == "Run it" || c.section == "Break it on purpose" {
+		folder = strings.Replace(folder, "steps/", "solutions/", 1)
+	}
+	program := filepath.Join(t.TempDir(), "server")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./"+folder)
+	build.Dir = r.dir
+	if text, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", build, err, text)
+	}
+	r.server = exec.CommandContext(t.Context(), program, append([]string{"-addr=127.0.0.1:0"}, flags...)...)
+	stderr, err := r.server.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	r.ran++
+	for log := bufio.NewScanner(stderr); log.Scan(); {
+		if _, url, ok := strings.Cut(log.Text(), " url="); ok {
+			r.url = url
+			return
+		}
+	}
+	t.Errorf("%s:%d: %s does not tell its address.", c.page, c.at, c.text)
+}
+
+func (r *reader) stop() {
+	if r.server != nil {
+		r.server.Process.Kill()
+		r.server.Wait()
+		r.server = nil
+	}
 }
 
 // copyTo copies a file or a folder of the repository.
 func copyTo(t *testing.T, name, to string) {
 	t.Helper()
 	info, err := os.Stat(inRoot(name))
-	if err == nil && info.IsDir() {
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.IsDir() {
 		err = os.CopyFS(to, os.DirFS(inRoot(name)))
-	} else if err == nil {
-		err = os.MkdirAll(filepath.Dir(to), 0o755)
-		if err == nil {
-			err = os.WriteFile(to, []byte(read(t, name)), 0o644)
-		}
+	} else {
+		err = os.WriteFile(to, []byte(read(t, name)), 0o644)
 	}
 	if err != nil {
 		t.Fatal(err)
-	}
-}
-
-// serve builds the server in a folder and starts it on a free port. It returns
-// its URL and a function that ends it.
-func serve(t *testing.T, dir, folder string, flags []string) (url string, stop func()) {
-	t.Helper()
-	program := filepath.Join(t.TempDir(), "server")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./"+folder)
-	build.Dir = dir
-	if text, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%s: %v\n%s", build, err, text)
-	}
-	cmd := exec.CommandContext(t.Context(), program, append([]string{"-addr=127.0.0.1:0"}, flags...)...)
-	stderr, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	stop = func() {
-		cmd.Process.Kill()
-		cmd.Wait()
-	}
-	log := bufio.NewReader(stderr)
-	for {
-		line, err := log.ReadBytes('\n')
-		if err != nil {
-			stop()
-			t.Fatalf("the server in %s does not tell its address", folder)
-		}
-		if _, address, ok := bytes.Cut(bytes.TrimSpace(line), []byte("url=")); ok {
-			return string(address), stop
-		}
 	}
 }

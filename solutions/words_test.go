@@ -13,7 +13,7 @@ import (
 const wordList = "solutions/testdata/words.txt"
 
 var (
-	notProse = regexp.MustCompile(`<[^>]*>|\]\([^)]*\)|https?://\S+|&\w+;`)
+	notProse = regexp.MustCompile(`<[^>\n]*>|\]\([^)\n]*\)|https?://\S+|&\w+;`)
 	aWord    = regexp.MustCompile(`\pL+(?:['’]\pL+)*`)
 )
 
