@@ -90,10 +90,10 @@ func TestNumbersAreThoseOfTheCode(t *testing.T) {
 	}
 	for i, s := range saysANumber {
 		if !found[i] {
-			t.Errorf("no page says %q any more. Correct the table %q in solutions/numbers_test.go.", s.sentence, "saysANumber")
+			t.Errorf("no page says %s any more. Correct the table %q in solutions/numbers_test.go.", s.sentence, "saysANumber")
 		}
 	}
-	t.Logf("numbers: %d agree with the code", n)
+	t.Logf("numbers: %d compared with the code", n)
 }
 
 // constants returns the numbers that a folder declares as constants, or sets
