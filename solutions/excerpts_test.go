@@ -9,7 +9,7 @@ import (
 // pathInText is a Go file, with its folder, in a sentence.
 var pathInText = regexp.MustCompile("`([\\w.-]+/[\\w./-]+\\.go)`")
 
-// Each excerpt of Go in a lesson is in the file that it names, line by line, up to
+// Each excerpt of Go on a page is in the file that it names, line by line, up to
 // its indentation.
 //
 // The file is named behind the word go that begins the excerpt:
@@ -21,11 +21,11 @@ var pathInText = regexp.MustCompile("`([\\w.-]+/[\\w./-]+\\.go)`")
 // has named last, within the same section or hint. Unless that is one of
 // solutions/, the code is what the reader shall put into a file of his own.
 func TestExcerptsAreInTheirFiles(t *testing.T) {
-	eachStep(t, func(t *testing.T, n int, folder string) {
+	for _, page := range pages(t) {
 		named, source := "", "" // the file that the text has named last; the one to compare with
 		opened, inFence := 0, false
 		var excerpt []string
-		for i, line := range strings.Split(read(t, lesson(folder)), "\n") {
+		for i, line := range strings.Split(read(t, page), "\n") {
 			fence, isFence := strings.CutPrefix(line, "```")
 			switch {
 			case !inFence && isFence:
@@ -37,14 +37,14 @@ func TestExcerptsAreInTheirFiles(t *testing.T) {
 				case strings.Contains(path, "/"):
 					source = path
 				case info == "" && named == "":
-					t.Errorf("%s:%d: which file is this from? Write it behind the word go (```go solutions/%s/server.go), or, if it is the reader's own, a word that says so.", lesson(folder), opened, folder)
+					t.Errorf("%s:%d: which file is this from? Write it behind the word go (```go solutions/08-limits/server.go), or, if it is the reader's own, a word that says so.", page, opened)
 				case info == "" && strings.HasPrefix(named, "solutions/"):
 					source = named
 				}
 			case inFence && isFence:
 				inFence = false
 				if source != "" {
-					checkExcerpt(t, lesson(folder), opened, source, excerpt)
+					checkExcerpt(t, page, opened, source, excerpt)
 				}
 			case inFence:
 				excerpt = append(excerpt, line)
@@ -56,12 +56,12 @@ func TestExcerptsAreInTheirFiles(t *testing.T) {
 				}
 			}
 		}
-	})
+	}
 }
 
 // checkExcerpt demands that the lines of an excerpt, which begins in a line of a
-// lesson, stand in a file one after the other.
-func checkExcerpt(t *testing.T, lesson string, at int, name string, excerpt []string) {
+// page, stand in a file one after the other.
+func checkExcerpt(t *testing.T, page string, at int, name string, excerpt []string) {
 	file := strings.Split(read(t, name), "\n")
 	best, where := 0, 0 // most lines that agree, and where they begin
 	for i := range file {
@@ -80,7 +80,7 @@ func checkExcerpt(t *testing.T, lesson string, at int, name string, excerpt []st
 		has = "no such line"
 	}
 	t.Errorf("%s:%d: the excerpt is not in %s. Its line %d is\n\t%s\nbut %s:%d has\n\t%s\nCopy the lines as they are there.",
-		lesson, at, name, best+1, strings.TrimSpace(excerpt[best]), name, where+best+1, has)
+		page, at, name, best+1, strings.TrimSpace(excerpt[best]), name, where+best+1, has)
 }
 
 // agree returns how many lines at the beginning of file are those of excerpt, all

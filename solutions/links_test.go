@@ -10,8 +10,6 @@ import (
 	"strings"
 	"testing"
 	"unicode"
-
-	"example.com/wsworkshop/steps/contract"
 )
 
 // A link in markdown: in a sentence, in a list of references, or in HTML.
@@ -25,19 +23,7 @@ var (
 
 // Every link of the documentation to something in the repository leads somewhere.
 func TestLinksLeadSomewhere(t *testing.T) {
-	pages := []string{"README.md"}
-	docs, err := filepath.Glob(inRoot("docs/*.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range docs {
-		pages = append(pages, "docs/"+filepath.Base(name))
-	}
-	for _, folder := range contract.Folders {
-		pages = append(pages, lesson(folder))
-	}
-
-	for _, page := range pages {
+	for _, page := range pages(t) {
 		text := inlineCode.ReplaceAllString(prose(read(t, page)), "code")
 		for _, m := range link.FindAllStringSubmatch(text, -1) {
 			to := m[1] + m[2] + m[3]

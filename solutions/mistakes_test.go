@@ -18,7 +18,7 @@ import (
 	"example.com/wsworkshop/steps/contract"
 )
 
-var update = flag.Bool("update", false, "write what the wrong servers' tests print into testdata/mistakes")
+var update = flag.Bool("update", false, "write testdata anew: what the wrong servers' tests print, or the words of the pages")
 
 const (
 	// mistakesFolder holds a folder for each step, with a file for each mistake.
