@@ -20,6 +20,7 @@ type part struct {
 var parts = []part{
 	{"solutions", []string{"test", "./solutions/...", "-v"}, false},
 	{"bench, contracts and runner", []string{"test", "./steps/contract/...", "./steps/internal/...", "./static/...", "-v"}, false},
+	{"commands", []string{"test", "./solutions", "-v", "-timeout=30m", "-run=^TestCommandsDo", "-long"}, true},
 	{"mistakes", []string{"test", "./solutions", "-v", "-timeout=30m", "-run=^TestMistakes", "-long"}, true},
 	{"right servers", []string{"test", "./solutions", "-v", "-run=^TestRightServers", "-long"}, true},
 	{"protocol", []string{"test", "./solutions", "-v", "-run=^TestProtocol", "-long"}, true},
