@@ -160,7 +160,7 @@ func (m *mistake) try(t *testing.T) int {
 		if err := os.WriteFile(inRoot(m.path), []byte(strings.TrimRight(m.source, "\n")+"\n\n"+outputHead+got), 0o666); err != nil {
 			t.Fatal(err)
 		}
-	} else if got != m.output && !m.varies {
+	} else if counted.ReplaceAllString(got, "N") != counted.ReplaceAllString(m.output, "N") && !m.varies {
 		t.Errorf("the failure has changed. If it is better now, take it over with -update.\nGot:\n%s\nWant:\n%s", got, m.output)
 	}
 	return len(failures)
@@ -358,6 +358,9 @@ var variable = []struct {
 	{regexp.MustCompile(`127\.0\.0\.1:\d+`), "127.0.0.1:PORT"},
 	{regexp.MustCompile(`goroutine \d+`), "goroutine N"},
 }
+
+// counted are figures, which may depend on how far the server has come by then.
+var counted = regexp.MustCompile(`\d+`)
 
 // A crash and a data race are noticed while the scenario goes on, some events
 // sooner or later, and a race between any two of its accesses.
