@@ -13,7 +13,7 @@ import (
 
 var (
 	long     = flag.Bool("long", false, "run the gates that take minutes, too")
-	fuzztime = flag.Duration("fuzztime", 20*time.Second, "how long the gate of the fuzz targets runs each of them")
+	fuzztime = flag.Duration("fuzztime", 10*time.Second, "how long the gate of the fuzz targets runs each of them")
 )
 
 // fuzzTargets are the fuzz targets of the last solution.

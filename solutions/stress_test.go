@@ -18,7 +18,7 @@ import (
 	"example.com/wsworkshop/steps/contract"
 )
 
-var stress = flag.Int("stress", 3, "how often the stress gate tests each server in each setting")
+var stress = flag.Int("stress", 2, "how often the stress gate tests each server in each setting")
 
 // setting is a way to run the promises that changes what happens when.
 type setting struct {
