@@ -194,10 +194,13 @@ func (p *page) visit(url string) {
 	p.do(chromedp.Navigate(url))
 }
 
-// waitFor waits until a condition holds in the page.
+// waitFor waits until a condition holds in the page. Not every condition is an
+// event, so it looks again and again, from outside: the page's own clock may stand.
 func (p *page) waitFor(condition string) {
 	p.t.Helper()
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for began := time.Now(); time.Since(began) < patience; <-again.C {
 		if eval[bool](p, "Boolean("+condition+")") {
 			return
 		}

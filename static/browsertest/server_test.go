@@ -31,8 +31,9 @@ type process struct {
 	cmd   *exec.Cmd
 	ended chan struct{} // closed when the program has ended
 
-	mu  sync.Mutex // guards log
-	log strings.Builder
+	mu   sync.Mutex // guards what follows
+	log  strings.Builder
+	more chan struct{} // closed, and a new one made, when there is another line
 }
 
 var listening = regexp.MustCompile(`msg=listening url=(http://[0-9.:]+)`)
@@ -48,7 +49,7 @@ func serve(t *testing.T, step int, args ...string) *process {
 // run runs a program until it ends or the test does.
 func run(t *testing.T, program int, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, ended: make(chan struct{})}
+	p := &process{t: t, ended: make(chan struct{}), more: make(chan struct{})}
 	p.cmd = exec.Command(filepath.Join(binaries, programs[program]), args...)
 	p.cmd.Dir = filepath.Join("..", "..") // where the runner finds the steps
 	output, err := p.cmd.StderrPipe()
@@ -65,6 +66,8 @@ func run(t *testing.T, program int, args ...string) *process {
 		for lines.Scan() {
 			p.mu.Lock()
 			p.log.WriteString(lines.Text() + "\n")
+			close(p.more)
+			p.more = make(chan struct{})
 			p.mu.Unlock()
 		}
 		p.cmd.Wait()
@@ -87,13 +90,22 @@ func (p *process) said() string {
 // waitFor waits until the program has said something, and returns it.
 func (p *process) waitFor(what *regexp.Regexp) string {
 	p.t.Helper()
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		if found := what.FindString(p.said()); found != "" {
+	timeout := time.After(patience)
+	for {
+		p.mu.Lock()
+		found, more := what.FindString(p.log.String()), p.more
+		p.mu.Unlock()
+		if found != "" {
 			return found
 		}
+		select {
+		case <-more:
+		case <-p.ended:
+			p.t.Fatalf("%s has ended and not said %q", p.cmd, what)
+		case <-timeout:
+			p.t.Fatalf("%s has not said %q in %v", p.cmd, what, patience)
+		}
 	}
-	p.t.Fatalf("%s has not said %q in %v", p.cmd, what, patience)
-	return ""
 }
 
 // kill ends the program at once.

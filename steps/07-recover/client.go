@@ -110,7 +110,8 @@ func (c *Client) finish(code int, reason string) {
 }
 
 // hangUp closes the socket after finish. A peer that can be told why is told
-// first, once the write pump has ended, and has closeWait to answer.
+// first, once the write pump has ended, within writeWait, and has closeWait to
+// answer.
 func (c *Client) hangUp() {
 	if c.code != websocket.CloseAbnormalClosure {
 		select {

@@ -2,18 +2,12 @@ package contract
 
 import (
 	"context"
-	"errors"
-	"flag"
 	"fmt"
 	"log/slog"
 	"math"
-	"net"
 	"net/http"
 	"net/netip"
-	"os"
-	"os/signal"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/google/uuid"
@@ -227,39 +221,4 @@ func (s *ctxServer) web() *http.Server {
 		IdleTimeout:  pongWait,
 		ErrorLog:     slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelError),
 	}
-}
-
-// ctxMain is the program: it serves until a signal, and drains.
-func ctxMain() {
-	flags := flag.NewFlagSet("contexts", flag.ExitOnError)
-	addr := flags.String("addr", "127.0.0.1:8080", "listen on this `address`")
-	flags.Parse(os.Args[1:])
-	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	signalled, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(signalled, stop) // a second signal ends the program
-
-	listener, err := net.Listen("tcp", *addr)
-	if err == nil {
-		log.Info("open", "at", listener.Addr())
-		err = ctxServe(signalled, newCtxServer(Config{Log: log}), listener)
-	}
-	if err != nil {
-		log.Error("failed", "why", err)
-		os.Exit(1)
-	}
-}
-
-func ctxServe(signalled context.Context, s *ctxServer, listener net.Listener) error {
-	web := s.web()
-	serving := newCtxGroup(signalled)
-	serving.Go(func(context.Context) error { return web.Serve(listener) })
-	<-serving.ctx.Done()
-
-	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
-	defer cancel()
-	err := errors.Join(s.Shutdown(ctx), web.Shutdown(ctx))
-	if why := serving.Wait(); !errors.Is(why, context.Cause(signalled)) {
-		err = errors.Join(why, err)
-	}
-	return err
 }

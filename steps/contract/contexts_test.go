@@ -26,7 +26,7 @@ func TestContexts(t *testing.T) {
 		s := newCtxServer(cfg)
 		return Server{
 			HTTP:      s.web(),
-			Main:      ctxMain,
+			Main:      program(newCtxServer),
 			Send:      func(id, text string) error { return s.send(id, websocket.TextMessage, []byte(text)) },
 			Broadcast: func(text []byte) { s.broadcast(websocket.TextMessage, text) },
 			Shutdown:  s.Shutdown,

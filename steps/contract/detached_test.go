@@ -2,21 +2,15 @@ package contract
 
 import (
 	"context"
-	"errors"
-	"flag"
 	"fmt"
 	"log/slog"
 	"maps"
 	"math"
-	"net"
 	"net/http"
 	"net/netip"
-	"os"
-	"os/signal"
 	"slices"
 	"strconv"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -33,7 +27,7 @@ func TestDetached(t *testing.T) {
 		s := newDetachedServer(cfg)
 		return Server{
 			HTTP:      s.web(),
-			Main:      detachedMain,
+			Main:      program(newDetachedServer),
 			Send:      func(id, text string) error { return s.send(id, chatMessage{websocket.TextMessage, []byte(text)}) },
 			Broadcast: func(text []byte) { s.broadcast(chatMessage{websocket.TextMessage, text}) },
 			Shutdown:  s.Shutdown,
@@ -243,38 +237,4 @@ func (s *detachedServer) web() *http.Server {
 		IdleTimeout:       pongWait,
 		ErrorLog:          slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelError),
 	}
-}
-
-// detachedMain is the program: it serves until a signal, and drains.
-func detachedMain() {
-	flags := flag.NewFlagSet("detached", flag.ExitOnError)
-	addr := flags.String("addr", "127.0.0.1:8080", "listen on this `address`")
-	flags.Parse(os.Args[1:])
-	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	signalled, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(signalled, stop) // a second signal ends the program
-
-	if err := serveDetached(signalled, log, *addr); err != nil {
-		log.Error("closed", "err", err)
-		os.Exit(1)
-	}
-}
-
-func serveDetached(signalled context.Context, log *slog.Logger, addr string) error {
-	listener, err := net.Listen("tcp", addr)
-	if err != nil {
-		return err
-	}
-	log.Info("open", "at", listener.Addr())
-	s := newDetachedServer(Config{Log: log})
-	web := s.web()
-	failed := make(chan error, 1)
-	go func() { failed <- web.Serve(listener) }()
-	select {
-	case err = <-failed:
-	case <-signalled.Done():
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
-	defer cancel()
-	return errors.Join(err, s.Shutdown(ctx), web.Shutdown(ctx))
 }

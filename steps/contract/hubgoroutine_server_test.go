@@ -3,7 +3,6 @@ package contract
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -12,14 +11,11 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"os"
-	"os/signal"
 	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 	"unicode/utf8"
 
@@ -328,37 +324,4 @@ func (s *chatServer) web() *http.Server {
 		ReadHeaderTimeout: handshakeTimeout,
 		ErrorLog:          slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelWarn),
 	}
-}
-
-// chatMain is the program: it serves until a signal, and drains.
-func chatMain() {
-	flags := flag.NewFlagSet("chat", flag.ExitOnError)
-	addr := flags.String("addr", "127.0.0.1:8080", "listen on this `address`")
-	flags.Parse(os.Args[1:])
-	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	signalled, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(signalled, stop) // a second signal ends the program
-
-	listener, err := net.Listen("tcp", *addr)
-	if err == nil {
-		log.Info("listening", "addr", listener.Addr())
-		err = chatServe(signalled, newChatServer(Config{Log: log}), listener)
-	}
-	if err != nil {
-		log.Error("failed", "err", err)
-		os.Exit(1)
-	}
-}
-
-func chatServe(signalled context.Context, s *chatServer, listener net.Listener) (err error) {
-	web := s.web()
-	failed := make(chan error, 1)
-	go func() { failed <- web.Serve(listener) }()
-	select {
-	case err = <-failed:
-	case <-signalled.Done():
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
-	defer cancel()
-	return errors.Join(err, s.Shutdown(ctx), web.Shutdown(ctx))
 }

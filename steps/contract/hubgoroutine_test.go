@@ -20,7 +20,7 @@ func TestHubGoroutine(t *testing.T) {
 		s := newChatServer(cfg)
 		return Server{
 			HTTP:      s.web(),
-			Main:      chatMain,
+			Main:      program(newChatServer),
 			Send:      func(id, text string) error { return s.hub.send(id, chatMessage{websocket.TextMessage, []byte(text)}) },
 			Broadcast: func(text []byte) { tell(s.hub, s.hub.broadcast, chatMessage{websocket.TextMessage, text}) },
 			Shutdown:  s.Shutdown,

@@ -4,21 +4,16 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
 	"math"
-	"net"
 	"net/http"
 	"net/netip"
-	"os"
-	"os/signal"
 	"runtime/debug"
 	"slices"
 	"strconv"
 	"sync"
-	"syscall"
 	"time"
 	"unicode/utf8"
 
@@ -384,38 +379,4 @@ func (s *shardServer) web() *http.Server {
 		WriteTimeout: writeWait,
 		ErrorLog:     slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelError),
 	}
-}
-
-// shardMain is the program: it serves until a signal, and drains.
-func shardMain() {
-	flags := flag.NewFlagSet("shards", flag.ExitOnError)
-	addr := flags.String("addr", "127.0.0.1:8080", "listen on this `address`")
-	flags.Parse(os.Args[1:])
-	log := slog.New(slog.NewJSONHandler(os.Stderr, nil))
-	if err := shardRun(*addr, log); err != nil {
-		log.Error("the server has failed", "err", err)
-		os.Exit(1)
-	}
-}
-
-func shardRun(addr string, log *slog.Logger) error {
-	signalled, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(signalled, stop) // a second signal ends the program
-	listener, err := net.Listen("tcp", addr)
-	if err != nil {
-		return err
-	}
-	log.Info("ready", "at", listener.Addr().String())
-
-	s := newShardServer(Config{Log: log})
-	web := s.web()
-	failed := make(chan error, 1)
-	go func() { failed <- web.Serve(listener) }()
-	select {
-	case err = <-failed:
-	case <-signalled.Done():
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
-	defer cancel()
-	return errors.Join(err, s.Shutdown(ctx), web.Shutdown(ctx))
 }

@@ -23,7 +23,7 @@ func TestShards(t *testing.T) {
 		text := func(data []byte) *chatMessage { return &chatMessage{websocket.TextMessage, data} }
 		return Server{
 			HTTP:      s.web(),
-			Main:      shardMain,
+			Main:      program(newShardServer),
 			Send:      func(id, data string) error { return s.sessions.send(id, text([]byte(data))) },
 			Broadcast: func(data []byte) { s.sessions.broadcast(text(data)) },
 			Shutdown:  s.Shutdown,

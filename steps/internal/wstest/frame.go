@@ -105,10 +105,7 @@ func appendMasked(b []byte, f Frame) []byte {
 
 // ParseFrame takes the first frame from b, which a server sent. It returns n == 0
 // if the frame is not complete yet, and an error if no server may send it.
-func ParseFrame(b []byte) (f Frame, n int, err error) { return parseFrame(b) }
-
-// parseFrame is ParseFrame.
-func parseFrame(b []byte) (f Frame, n int, err error) {
+func ParseFrame(b []byte) (f Frame, n int, err error) {
 	if len(b) < 2 {
 		return f, 0, nil
 	}

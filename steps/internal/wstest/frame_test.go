@@ -19,16 +19,16 @@ func TestFrameComesBackAsItWasSent(t *testing.T) {
 	for _, size := range []int{0, 1, 125, 126, 127, 1<<16 - 1, 1 << 16, 1<<16 + 1} {
 		want := Text(strings.Repeat("x", size))
 		wire := unmasked(want)
-		got, n, err := parseFrame(append(wire, "rest"...))
+		got, n, err := ParseFrame(append(wire, "rest"...))
 		if err != nil || n != len(wire) || got.String() != want.String() || string(got.Payload) != string(want.Payload) {
-			t.Errorf("%d bytes: parseFrame = %s, %d, %v; want %s, %d", size, got, n, err, want, len(wire))
+			t.Errorf("%d bytes: ParseFrame = %s, %d, %v; want %s, %d", size, got, n, err, want, len(wire))
 		}
 		for _, cut := range []int{0, 1, 2, 3, len(wire) / 2, len(wire) - 1} {
 			if cut >= len(wire) {
 				continue
 			}
-			if _, n, err := parseFrame(wire[:cut]); n != 0 || err != nil {
-				t.Errorf("%d bytes, cut after %d: parseFrame = %d, %v; want 0 and no error", size, cut, n, err)
+			if _, n, err := ParseFrame(wire[:cut]); n != 0 || err != nil {
+				t.Errorf("%d bytes, cut after %d: ParseFrame = %d, %v; want 0 and no error", size, cut, n, err)
 			}
 		}
 	}
@@ -57,8 +57,8 @@ func TestBytesThatNoServerSendsAreAnError(t *testing.T) {
 		"a control frame too long":  "\x89\x7e\x00\x7e",
 		"HTTP":                      "HTTP/1.1 400",
 	} {
-		if f, n, err := parseFrame([]byte(b)); err == nil {
-			t.Errorf("%s: parseFrame = %s, %d; want an error", name, f, n)
+		if f, n, err := ParseFrame([]byte(b)); err == nil {
+			t.Errorf("%s: ParseFrame = %s, %d; want an error", name, f, n)
 		}
 	}
 }

@@ -260,7 +260,7 @@ func (p *Peer) handle() {
 	defer p.mu.Unlock()
 	defer p.signal()
 	for p.mode != vanished && p.broken == nil {
-		f, n, err := parseFrame(p.raw)
+		f, n, err := ParseFrame(p.raw)
 		p.broken = err
 		if n == 0 {
 			return
