@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/url"
 	"sync/atomic"
 	"time"
 
@@ -26,9 +25,6 @@ type Peer struct {
 
 // connect connects with a receive buffer that is soon full.
 func (p *Peer) connect(ctx context.Context) error {
-	if u, err := url.Parse(p.URL); err != nil || u.Scheme != "ws" || u.Host == "" {
-		return fmt.Errorf("%q is not the address of a WebSocket, such as ws://127.0.0.1:8080/ws", p.URL)
-	}
 	dialer := websocket.Dialer{HandshakeTimeout: 10 * time.Second}
 	dialer.NetDialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := new(net.Dialer).DialContext(ctx, network, addr)
@@ -80,12 +76,9 @@ func (p *Peer) Vanish(ctx context.Context) error {
 	return p.read(ctx, func() {})
 }
 
-// Flood connects and sends rate messages a second, until ctx ends or the server
+// Flood connects and sends rate messages a second, 1 to a million, until ctx ends or the server
 // ends the connection. Each second it says how many have come back.
 func (p *Peer) Flood(ctx context.Context, rate int) error {
-	if rate < 1 || rate > 1e6 {
-		return fmt.Errorf("a rate of %d messages a second: it must be 1 to 1000000", rate)
-	}
 	if err := p.connect(ctx); err != nil {
 		return err
 	}

@@ -3,6 +3,8 @@ package runner
 import (
 	"context"
 	"flag"
+	"fmt"
+	"net/url"
 
 	"example.com/wsworkshop/steps/internal/peer"
 )
@@ -14,12 +16,16 @@ func (a *app) peer(ctx context.Context, args []string) error {
 	vanish := flags.Bool("vanish", false, "")
 	flood := flags.Bool("flood", false, "")
 	rate := flags.Int("rate", 100, "")
-	url := flags.String("url", "ws://127.0.0.1:8080/ws", "")
+	address := flags.String("url", "ws://127.0.0.1:8080/ws", "")
 	if _, err := parse(flags, args, 0); err != nil {
 		return err
 	}
-	p := &peer.Peer{URL: *url, Out: a.Out}
-	switch {
+	p := &peer.Peer{URL: *address, Out: a.Out}
+	switch u, err := url.Parse(*address); {
+	case err != nil || u.Scheme != "ws" || u.Host == "":
+		return usageError(fmt.Sprintf("peer: %q is not the address of a WebSocket, such as ws://127.0.0.1:8080/ws.", *address))
+	case *rate < 1 || *rate > 1e6:
+		return usageError(fmt.Sprintf("peer: a rate of %d messages a second is not one of 1 to 1000000.", *rate))
 	case *stall && !*vanish && !*flood:
 		return p.Stall(ctx)
 	case *vanish && !*stall && !*flood:

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -81,6 +82,7 @@ func (a *app) start(program string, args []string) (*process, error) {
 	p := &process{cmd: exec.Command(program, args...), ended: make(chan struct{})}
 	p.cmd.Dir = a.root
 	p.cmd.Stdout, p.cmd.Stderr = a.Out, a.Err
+	setGroup(p.cmd)
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -91,18 +93,25 @@ func (a *app) start(program string, args []string) (*process, error) {
 	return p, nil
 }
 
-// stop asks the server to end, and waits until it has. p may be nil.
+// stop asks the server to end, and waits until it has. Ctrl-C ends the wait. p may
+// be nil.
 func (p *process) stop() {
 	if p == nil {
 		return
 	}
+	again := make(chan os.Signal, 1)
+	signal.Notify(again, os.Interrupt)
+	defer signal.Stop(again)
 	if p.cmd.Process.Signal(os.Interrupt) != nil { // as on Windows
 		p.cmd.Process.Kill()
 	}
 	select {
 	case <-p.ended:
+		return
+	case <-again:
 	case <-time.After(stopPatience):
-		p.cmd.Process.Kill()
-		<-p.ended
+		fmt.Fprintf(p.cmd.Stderr, "The server has not ended in %v, and is killed.\n", stopPatience)
 	}
+	p.cmd.Process.Kill()
+	<-p.ended
 }

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -23,7 +24,7 @@ import (
 )
 
 var (
-	long   = flag.Bool("long", false, "run the test that takes a minute, too")
+	long   = flag.Bool("long", false, "run the tests that take a while, too")
 	update = flag.Bool("update", false, "write the transcript of the session into docs")
 )
 
@@ -122,11 +123,7 @@ func newSession(t *testing.T) *session {
 			t.Fatal(err)
 		}
 	}
-	build := exec.Command("go", "build", "-o", s.program, "./steps")
-	build.Dir = s.root
-	if output, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, output)
-	}
+	build(t, s.root, "./steps", s.program)
 	return s
 }
 
@@ -171,9 +168,7 @@ func (s *session) answer(typed string, code int, args string) { s.runWith(typed,
 
 func (s *session) runWith(typed string, code int, args string, filter ...string) {
 	s.Helper()
-	cmd := exec.Command(s.program, strings.Fields(args)...)
-	cmd.Dir = filepath.Join(s.root, "steps") // any folder will do
-	cmd.Env = s.env()
+	cmd := s.command(strings.Fields(args)...)
 	cmd.Stdin = strings.NewReader(typed)
 	var output, complaints bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &complaints
@@ -191,6 +186,14 @@ func (s *session) runWith(typed string, code int, args string, filter ...string)
 		text = strings.Join(lines[:min(12, len(lines))], "")
 	}
 	s.tell(strings.TrimSpace("go run ./steps "+args+" "+strings.Join(filter, "")), text)
+}
+
+// command returns a command of the real program.
+func (s *session) command(args ...string) *exec.Cmd {
+	cmd := exec.Command(s.program, args...)
+	cmd.Dir = filepath.Join(s.root, "steps") // any folder will do
+	cmd.Env = s.env()
+	return cmd
 }
 
 // env is the learner's environment: nothing of it may change what is printed.
@@ -216,19 +219,23 @@ func (s *session) solve(n int) {
 	}
 }
 
-// edit writes a file of the solution into a step, with a change.
-func (s *session) edit(n int, name, old, instead string) {
+// edit writes a file of the solution into a step, with changes: old text, and what
+// stands there instead.
+func (s *session) edit(n int, name string, changes ...string) {
 	s.Helper()
 	folder := contract.Folders[n-1]
 	data, err := os.ReadFile(filepath.Join(s.root, "solutions", folder, name))
 	if err != nil {
 		s.Fatal(err)
 	}
-	if !strings.Contains(string(data), old) {
-		s.Fatalf("solutions/%s/%s has no %q", folder, name, old)
+	text := string(data)
+	for change := range slices.Chunk(changes, 2) {
+		if !strings.Contains(text, change[0]) {
+			s.Fatalf("solutions/%s/%s has no %q", folder, name, change[0])
+		}
+		text = strings.Replace(text, change[0], change[1], 1)
 	}
-	err = writeFiles(filepath.Join(s.root, "steps", folder), map[string]string{name: strings.Replace(string(data), old, instead, 1)})
-	if err != nil {
+	if err := writeFiles(filepath.Join(s.root, "steps", folder), map[string]string{name: text}); err != nil {
 		s.Fatal(err)
 	}
 }
@@ -246,8 +253,7 @@ func (s *session) grep(n int, name, text string) {
 func (s *session) watch() {
 	person, program := newTerminal(s.T)
 	before := modes(s.T, program)
-	cmd := exec.Command(s.program, "watch", "1")
-	cmd.Dir, cmd.Env = s.root, s.env()
+	cmd := s.command("watch", "1")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = program, program, program
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true} // so that Ctrl-C reaches it
 	if err := cmd.Start(); err != nil {
@@ -276,16 +282,18 @@ func (s *session) watch() {
 	}
 }
 
-// seen is what a terminal has shown.
+// seen is what a terminal or a pipe has shown.
 type seen struct {
 	mu      sync.Mutex // guards text
 	text    string
 	changed chan struct{} // has a token after a change
+	ended   chan struct{} // closed when nothing more can come
 }
 
 func newSeen(person *os.File) *seen {
-	s := &seen{changed: make(chan struct{}, 1)}
-	go func() { // ends when the terminal is closed
+	s := &seen{changed: make(chan struct{}, 1), ended: make(chan struct{})}
+	go func() { // ends when the terminal or the other end of the pipe is closed
+		defer close(s.ended)
 		for b := make([]byte, 4096); ; {
 			n, err := person.Read(b)
 			s.mu.Lock()
@@ -316,23 +324,46 @@ const cleared = "\f"
 // until returns what is shown until a text comes, and takes it off the screen.
 func (s *seen) until(t *testing.T, end string) string {
 	t.Helper()
+	text := s.match(t, regexp.MustCompile(regexp.QuoteMeta(end)))
+	return text[0]
+}
+
+// match is until for a text that matches a pattern. Behind what is shown it returns
+// what the parts of the pattern have matched.
+func (s *seen) match(t *testing.T, end *regexp.Regexp) []string {
+	t.Helper()
 	limit := time.NewTimer(5 * time.Minute)
 	defer limit.Stop()
-	for {
-		s.mu.Lock()
-		plain := unpainted(s.text)
-		if before, after, ok := strings.Cut(plain, end); ok {
-			s.text = after
-			s.mu.Unlock()
-			return before + end
+	for over := false; ; {
+		if shown := s.take(end); shown != nil {
+			return shown
 		}
-		s.mu.Unlock()
+		if over {
+			t.Fatalf("no %s came before the end:\n%s", end, s.text)
+		}
 		select {
 		case <-s.changed:
+		case <-s.ended:
+			over = true
 		case <-limit.C:
-			t.Fatalf("no %q comes:\n%s", end, plain)
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			t.Fatalf("no %s comes:\n%s", end, unpainted(s.text))
 		}
 	}
+}
+
+// take is match without a wait: it returns nil if the text has not come yet.
+func (s *seen) take(end *regexp.Regexp) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	plain := unpainted(s.text)
+	at := end.FindStringSubmatchIndex(plain)
+	if at == nil {
+		return nil
+	}
+	s.text = plain[at[1]:]
+	return append([]string{plain[:at[1]]}, end.FindStringSubmatch(plain)[1:]...)
 }
 
 var (

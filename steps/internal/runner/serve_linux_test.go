@@ -1,0 +1,120 @@
+package runner
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// serve starts the real program with serve, and waits until the server listens. Its
+// temporary files go to a folder of their own.
+func (s *session) serve(temp, addr string, args ...string) *running {
+	s.Helper()
+	s.Setenv("TMPDIR", temp)
+	p := s.start(append(append([]string{"serve"}, args...), "-addr", addr)...)
+	p.until(s.T, listening(addr))
+	return p
+}
+
+// listening is in the log record of a server that has begun.
+func listening(addr string) string { return " msg=listening url=http://" + addr + "\n" }
+
+func TestServeRunsTheServerOfAStepAndRestartsItOnASave(t *testing.T) {
+	if !*long {
+		t.Skip("it takes a while: go test ./steps/internal/runner -long")
+	}
+	s, addr, temp := newSession(t), ownAddress(t), t.TempDir()
+	online := func(want string) {
+		t.Helper()
+		if got := get(t, "http://"+addr+"/online"); got != want+"\n" {
+			t.Fatalf("/online answers %q, want %q", got, want)
+		}
+	}
+	s.solve(3)
+	p := s.serve(temp, addr, "3")
+	online(`{"online":0}`)
+	if page := get(t, "http://"+addr+"/"); !strings.Contains(page, "<title>") {
+		t.Errorf("/ answers %q", page)
+	}
+
+	// A save restarts it, at the same address.
+	s.edit(3, "main.go", `{\"online\":%d}`, `{\"connected\":%d}`)
+	p.until(t, "steps/03-hub runs; Ctrl-C ends it, and a save restarts it.\n")
+	p.until(t, listening(addr))
+	online(`{"connected":0}`)
+
+	// What does not compile is told with file and line, and the old one runs on.
+	s.edit(3, "hub.go", "	h.mu.RLock()\n", "	h.mutex.RLock()\n")
+	source, err := os.ReadFile(filepath.Join(s.root, "steps/03-hub/hub.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, _, _ := strings.Cut(string(source), "h.mutex")
+	p.until(t, "steps/03-hub does not build:\n")
+	p.until(t, fmt.Sprintf("\nsteps/03-hub/hub.go:%d:4: h.mutex undefined", 1+strings.Count(before, "\n")))
+	online(`{"connected":0}`)
+
+	s.edit(3, "hub.go")
+	p.until(t, listening(addr))
+	online(`{"connected":0}`)
+
+	p.signal(t, syscall.SIGHUP) // the terminal is closed
+	p.end(t, 0)
+	nothingLeft(t, addr, temp)
+}
+
+// Ctrl-C on a terminal reaches each process of a group. The server must hear of it
+// once all the same, since the second time it does not say goodbye.
+func TestCtrlCEndsServeWithAGoodbyeAndTwiceAtOnce(t *testing.T) {
+	if !*long {
+		t.Skip("it takes a while: go test ./steps/internal/runner -long")
+	}
+	s, addr, temp := newSession(t), ownAddress(t), t.TempDir()
+	stall := func() *running {
+		t.Helper()
+		peer := s.start("peer", "-stall", "-url", "ws://"+addr+"/ws")
+		peer.until(t, "reading nothing")
+		return peer
+	}
+
+	server := s.serve(temp, addr, "-solution", "8")
+	peer := stall()
+	server.interrupt(t)
+	server.until(t, `code=1001 reason="server is shutting down"`)
+	server.end(t, 0)
+	nothingLeft(t, addr, temp)
+	peer.interrupt(t)
+	peer.end(t, 0)
+
+	// A goodbye that takes longer than anybody waits.
+	s.solve(8)
+	s.edit(8, "client.go", "closeWait = 2 * time.Second", "closeWait = time.Hour")
+	s.edit(8, "main.go", "shutdownWait = 15 * time.Second", "shutdownWait = time.Hour")
+	server = s.serve(temp, addr, "8")
+	peer = stall()
+	server.interrupt(t)
+	server.until(t, `msg="shutting down"`)
+	server.interrupt(t)
+	if last := server.end(t, 0); strings.Contains(last, "has not ended") {
+		t.Errorf("a second Ctrl-C does not end it at once:\n%s", last)
+	}
+	nothingLeft(t, addr, temp)
+	peer.interrupt(t)
+	peer.end(t, 0)
+}
+
+// nothingLeft demands that no server listens, and that no file is left behind.
+func nothingLeft(t *testing.T, addr, temp string) {
+	t.Helper()
+	if conn, err := net.Dial("tcp", addr); err == nil {
+		conn.Close()
+		t.Errorf("a server still listens on %s", addr)
+	}
+	if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v (%v)", left, err)
+	}
+}
