@@ -23,6 +23,7 @@ func Here(all []verdict.Verdict) verdict.Verdict {
 func (s Screen) Map(all []verdict.Verdict) string {
 	var b strings.Builder
 	b.WriteString("\n" + s.paint(bold, "A real-time WebSocket server, in eight steps") + "\n\n")
+	b.WriteString(s.paint(faint, fmt.Sprintf("%38s%s", "", "lesson to read")) + "\n")
 	here := Here(all)
 	for _, v := range all {
 		mark, how := "  ", faint
@@ -32,7 +33,8 @@ func (s Screen) Map(all []verdict.Verdict) string {
 		case v.Step.Number == here.Step.Number:
 			mark, how = "=>", bold
 		}
-		line := fmt.Sprintf(" %s  %d  %-34s %s", mark, v.Step.Number, v.Step.Title, standing(v))
+		line := fmt.Sprintf(" %s  %d  %-28s  %2d min, %4d words  %s", mark, v.Step.Number, v.Step.Title,
+			v.Step.Minutes(), (v.Step.Words+50)/100*100, standing(v))
 		b.WriteString(s.paint(how, line) + "\n")
 	}
 	b.WriteString("\n" + s.wrap(whereYouAre(here)) + "\n\n")

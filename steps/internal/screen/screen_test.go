@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"example.com/wsworkshop/steps/internal/verdict"
 	"example.com/wsworkshop/steps/internal/workshop"
@@ -36,7 +37,7 @@ func golden(t *testing.T, name, got string) {
 // step returns the verdict on step n, in which its own three promises have these
 // outcomes: kept, broken, not reached.
 func step(n int, outcomes string) verdict.Verdict {
-	v := verdict.Verdict{Step: workshop.Step{Number: n, Name: []string{"01-one", "02-two"}[n-1], Title: "A title"}}
+	v := verdict.Verdict{Step: workshop.Step{Number: n, Name: []string{"01-one", "02-two"}[n-1], Title: "A title", Words: 900 + 350*n}}
 	for from := 1; from <= n; from++ {
 		for i := range 3 {
 			p := verdict.Promise{Name: fmt.Sprintf("%d.%d a promise of step %[1]d", from, i+1), Step: from, Task: fmt.Sprintf("%d.%d", from, i+1), Outcome: verdict.Kept}
@@ -70,6 +71,31 @@ func TestMaps(t *testing.T) {
 		golden(t, name, Screen{}.Map(all))
 	}
 	golden(t, "map-colour", Screen{Colour: true, Width: 60}.Map([]verdict.Verdict{step(1, "kkk"), step(2, "kbb")}))
+}
+
+func TestTheMapOfTheRealStepsFitsIn80Columns(t *testing.T) {
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := workshop.Root(here)
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps, err := workshop.Load(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []verdict.Verdict
+	for _, s := range steps {
+		all = append(all, verdict.Verdict{Step: s, Promises: make([]verdict.Promise, len(s.Promises))})
+	}
+	table, _, _ := strings.Cut(Screen{}.Map(all), "\nYou are")
+	for line := range strings.Lines(table) {
+		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 80 {
+			t.Errorf("%d columns:\n%s", n, line)
+		}
+	}
 }
 
 func TestReports(t *testing.T) {

@@ -20,6 +20,9 @@ func TestALessonGivesTitleTasksAndHints(t *testing.T) {
 	if s.Title != "The hub: a map" || len(s.Tasks) != 2 {
 		t.Fatalf("got %+v", s)
 	}
+	if s.Words != 19 { // what is folded away does not count
+		t.Errorf("%d words, want 19", s.Words)
+	}
 	if lock, ok := s.Task("3.1"); !ok || lock.Title != "Lock it" || !slices.Equal(lock.Hints, []string{"Gently.", "```go\nmu.Lock()\n```"}) {
 		t.Errorf("task 3.1 is %+v", lock)
 	}
@@ -35,6 +38,14 @@ func TestALessonWithoutItsTitleIsAnError(t *testing.T) {
 	for _, lesson := range []string{"", "# The hub\n", "# Step 4: The hub\n"} {
 		if err := (&Step{Number: 3}).parse(lesson); err == nil || !strings.Contains(err.Error(), `"# Step 3: a title"`) {
 			t.Errorf("parse(%q) = %v", lesson, err)
+		}
+	}
+}
+
+func TestALessonIsReadAt200WordsAMinute(t *testing.T) {
+	for words, want := range map[int]int{1: 1, 200: 1, 201: 2, 2400: 12} {
+		if got := (Step{Words: words}).Minutes(); got != want {
+			t.Errorf("%d words take %d minutes, want %d", words, got, want)
 		}
 	}
 }
