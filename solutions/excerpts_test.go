@@ -1,13 +1,9 @@
 package solutions
 
 import (
-	"regexp"
 	"strings"
 	"testing"
 )
-
-// pathInText is a Go file, with its folder, in a sentence.
-var pathInText = regexp.MustCompile("`([\\w.-]+/[\\w./-]+\\.go)`")
 
 // Each excerpt of Go on a page is in the file that it names, line by line, up to
 // its indentation.
@@ -16,47 +12,34 @@ var pathInText = regexp.MustCompile("`([\\w.-]+/[\\w./-]+\\.go)`")
 //
 //	```go solutions/02-pumps/client.go
 //
-// Words that are no path, in that place, mark code of the reader's own, which is
-// not checked. If nothing stands there, the file is the one that the text above
+// Words that are no path, in that place, mark code of the reader's own (see
+// own_test.go). If nothing stands there, the file is the one that the text above
 // has named last, within the same section or hint. Unless that is one of
 // solutions/, the code is what the reader shall put into a file of his own.
 func TestExcerptsAreInTheirFiles(t *testing.T) {
 	for _, page := range pages(t) {
-		named, source := "", "" // the file that the text has named last; the one to compare with
-		opened, inFence := 0, false
-		var excerpt []string
-		for i, line := range strings.Split(read(t, page), "\n") {
-			fence, isFence := strings.CutPrefix(line, "```")
-			switch {
-			case !inFence && isFence:
-				inFence, opened, excerpt, source = true, i+1, nil, ""
-				language, info, _ := strings.Cut(fence, " ")
-				path, _, _ := strings.Cut(info, " ")
-				switch {
-				case language != "go":
-				case strings.Contains(path, "/"):
-					source = path
-				case info == "" && named == "":
-					t.Errorf("%s:%d: which file is this from? Write it behind the word go (```go solutions/08-limits/server.go), or, if it is the reader's own, a word that says so.", page, opened)
-				case info == "" && strings.HasPrefix(named, "solutions/"):
-					source = named
-				}
-			case inFence && isFence:
-				inFence = false
-				if source != "" {
-					checkExcerpt(t, page, opened, source, excerpt)
-				}
-			case inFence:
-				excerpt = append(excerpt, line)
-			case strings.HasPrefix(line, "#") || strings.HasPrefix(line, "<details>"):
-				named = ""
-			default:
-				for _, m := range pathInText.FindAllStringSubmatch(line, -1) {
-					named = m[1]
-				}
+		for _, b := range blocks(t, page) {
+			if source := b.source(); source != "" {
+				checkExcerpt(t, page, b.at, source, b.lines)
+			} else if b.info == "go" && b.named == "" {
+				t.Errorf("%s:%d: which file is this from? Write it behind the word go (```go solutions/08-limits/server.go), or, if it is the reader's own, a word that says so.", page, b.at)
 			}
 		}
 	}
+}
+
+// source returns the file that an excerpt of Go is from, or nothing.
+func (b block) source() string {
+	switch language, info, _ := strings.Cut(b.info, " "); {
+	case language != "go":
+	case info == "" && strings.HasPrefix(b.named, "solutions/"):
+		return b.named
+	default:
+		if path, _, _ := strings.Cut(info, " "); strings.Contains(path, "/") {
+			return path
+		}
+	}
+	return ""
 }
 
 // checkExcerpt demands that the lines of an excerpt, which begins in a line of a

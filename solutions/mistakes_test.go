@@ -168,19 +168,30 @@ func (m *mistake) try(t *testing.T) int {
 
 // overlay writes the changed files, and the file that tells go of them.
 func (m *mistake) overlay(t *testing.T) (path string) {
-	dir := t.TempDir()
-	replace := make(map[string]string)
+	files := make(map[string]string)
 	for file := range m.edits {
 		changed, err := m.apply(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		original, err := filepath.Abs(inRoot("solutions/" + m.folder + "/" + file))
+		files["solutions/"+m.folder+"/"+file] = changed
+	}
+	return overlay(t, files)
+}
+
+// overlay writes the file that tells go to take other texts in place of files of the
+// repository, or beside them.
+func overlay(t *testing.T, files map[string]string) (path string) {
+	t.Helper()
+	dir := t.TempDir()
+	replace := make(map[string]string)
+	for name, text := range files {
+		original, err := filepath.Abs(inRoot(name))
 		if err != nil {
 			t.Fatal(err)
 		}
-		replace[original] = filepath.Join(dir, file)
-		if err := os.WriteFile(replace[original], []byte(changed), 0o666); err != nil {
+		replace[original] = filepath.Join(dir, filepath.Base(name))
+		if err := os.WriteFile(replace[original], []byte(text), 0o666); err != nil {
 			t.Fatal(err)
 		}
 	}

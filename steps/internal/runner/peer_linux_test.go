@@ -54,6 +54,7 @@ func TestBadPeersAgainstTheLastServer(t *testing.T) {
 func (s *session) stall() {
 	server, url := s.server("solutions/08-limits", "-message-rate", "0")
 	peer, id := s.peer(server, url, "-stall")
+	peer.until(s.T, "s  reading nothing from now on; Ctrl-C ends it\n")
 
 	// Somebody else sends to all until then, and waits for each message to come back.
 	conn, _, err := websocket.DefaultDialer.Dial(url, nil)
@@ -75,7 +76,9 @@ func (s *session) stall() {
 		}
 	}
 	peer.interrupt(s.T)
-	peer.end(s.T, 0)
+	if last := peer.end(s.T, 0); last != "" {
+		s.Errorf("it reads nothing, and has noticed all the same:\n%s", last)
+	}
 }
 
 func (s *session) flood() {

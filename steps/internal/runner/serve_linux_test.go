@@ -10,12 +10,13 @@ import (
 	"testing"
 )
 
-// serve starts the real program with serve, and waits until the server listens. Its
-// temporary files go to a folder of their own.
-func (s *session) serve(temp, addr string, args ...string) *running {
+// serve starts the real program with serve, and waits until the server of a folder
+// listens. Its temporary files go to a folder of their own.
+func (s *session) serve(temp, addr, folder string, args ...string) *running {
 	s.Helper()
 	s.Setenv("TMPDIR", temp)
 	p := s.start(append(append([]string{"serve"}, args...), "-addr", addr)...)
+	p.until(s.T, folder+" runs; Ctrl-C ends it, and a save restarts it.\n")
 	p.until(s.T, listening(addr))
 	return p
 }
@@ -35,7 +36,7 @@ func TestServeRunsTheServerOfAStepAndRestartsItOnASave(t *testing.T) {
 		}
 	}
 	s.solve(3)
-	p := s.serve(temp, addr, "3")
+	p := s.serve(temp, addr, "steps/03-hub", "3")
 	online(`{"online":0}`)
 	if page := get(t, "http://"+addr+"/"); !strings.Contains(page, "<title>") {
 		t.Errorf("/ answers %q", page)
@@ -77,11 +78,11 @@ func TestCtrlCEndsServeWithAGoodbyeAndTwiceAtOnce(t *testing.T) {
 	stall := func() *running {
 		t.Helper()
 		peer := s.start("peer", "-stall", "-url", "ws://"+addr+"/ws")
-		peer.until(t, "reading nothing")
+		peer.until(t, "reading nothing from now on; Ctrl-C ends it\n")
 		return peer
 	}
 
-	server := s.serve(temp, addr, "-solution", "8")
+	server := s.serve(temp, addr, "solutions/08-limits", "-solution", "8")
 	peer := stall()
 	server.interrupt(t)
 	server.until(t, `code=1001 reason="server is shutting down"`)
@@ -94,7 +95,7 @@ func TestCtrlCEndsServeWithAGoodbyeAndTwiceAtOnce(t *testing.T) {
 	s.solve(8)
 	s.edit(8, "client.go", "closeWait = 2 * time.Second", "closeWait = time.Hour")
 	s.edit(8, "main.go", "shutdownWait = 15 * time.Second", "shutdownWait = time.Hour")
-	server = s.serve(temp, addr, "8")
+	server = s.serve(temp, addr, "steps/08-limits", "8")
 	peer = stall()
 	server.interrupt(t)
 	server.until(t, `msg="shutting down"`)
