@@ -22,7 +22,7 @@ type ownCode struct {
 	block
 	build  []string          // the arguments of go that compile it
 	files  map[string]string // of the solution, as they are with it
-	prints string            // what the page shows below it, in the same section
+	prints string            // what the page shows below it first, in the same section
 }
 
 // What a sentence above such code may say of its place.
@@ -40,14 +40,16 @@ var (
 func ownCodes(t *testing.T, page string) []ownCode {
 	t.Helper()
 	var all []ownCode
-	changed := make(map[string]string) // files by the names that the page has for them
+	changed := make(map[string]string) // files of solutions, as they are so far
 	for _, b := range blocks(t, page) {
 		code := strings.Join(b.lines, "\n") + "\n"
 		folder := "./" + strings.Replace(filepath.ToSlash(filepath.Dir(page)), "steps/", "solutions/", 1)
 		o := ownCode{block: b, build: []string{"build", folder}}
 		switch {
 		case b.info == "text" && len(all) > 0 && all[len(all)-1].section == b.section:
-			all[len(all)-1].prints = code
+			if last := &all[len(all)-1]; last.prints == "" {
+				last.prints = code
+			}
 			continue
 		case !strings.HasPrefix(b.info, "go") || b.source() != "":
 			continue
