@@ -66,7 +66,7 @@ function showNext() {
   } else if (offline) {
     text = "The browser says this computer is offline. Trying again when that changes. A server on this computer can be reached anyway: press Try now.";
   } else if (state === "closing") {
-    text = `Waiting for the server's close frame; the browser gives up after a while.${wanted ? " Then connecting again." : ""}`;
+    text = `Waiting for the server to close; the browser gives up after a while.${wanted ? " Then connecting again." : ""}`;
   } else if (state === "closed" && !wanted) {
     text = "Not trying again.";
   }
@@ -109,6 +109,7 @@ let lastMessage = null; // when, either way, as performance.now(); null: none ye
 let lastRoundTrip = null; // ms
 
 function showFigures() {
+  client.look();
   lab.show();
   const { state, sent, received, since } = client;
   const isOpen = state === "open";

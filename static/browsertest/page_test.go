@@ -1,9 +1,13 @@
 package browsertest
 
 import (
+	"crypto/sha1"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -161,9 +165,41 @@ func TestMessageOverTheLimit(t *testing.T) {
 	t.Run(programs[8], func(t *testing.T) {
 		p := open(t, serve(t, 8).url)
 		p.click("send-big")
+		p.waitText("timeline", "closing") // for two seconds, until TCP is closed
 		p.waitText("close-name", "1009, message too big")
+		p.waitText("close-words", "longer than the server reads")
 		p.waitText("state", "open") // again
 	})
+}
+
+// What the browser cannot send yet is shown, until the server reads again.
+func TestBufferedAmount(t *testing.T) {
+	read := make(chan struct{})
+	mux := http.NewServeMux()
+	mux.Handle("/", http.FileServer(http.Dir("..")))
+	mux.HandleFunc("/ws", func(w http.ResponseWriter, r *http.Request) {
+		conn, received, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		key := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+		fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+			"Sec-WebSocket-Accept: %s\r\n\r\n", base64.StdEncoding.EncodeToString(key[:]))
+		<-read
+		io.Copy(io.Discard, received)
+	})
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	p := open(t, server.URL, notFound)
+	p.waitFor(`document.getElementById("buffered").textContent === "0 bytes"`)
+	eval[bool](p, `(() => { for (let i = 0; i < 500; i++) document.getElementById("send-big").click(); return true; })()`)
+	p.waitText("sent", "500 messages, 20,480,000 bytes")
+	p.waitFor(`/^\d+,\d{3},\d{3} bytes$/.test(document.getElementById("buffered").textContent)`)
+	close(read)
+	p.waitFor(`document.getElementById("buffered").textContent === "0 bytes"`)
+	p.waitText("state", "open")
 }
 
 // From step 4 on, a peer that stops reading is cut off. The others lose nothing,
