@@ -135,7 +135,7 @@ func TestRestart(t *testing.T) {
 			code := server.terminate()
 			if step >= 6 {
 				p.waitText("timeline", "closed: 1001, going away")
-				p.waitFor(`[...document.querySelectorAll("#log .note .text")].some((e) => e.textContent.includes("connection closed: 1001, going away"))`)
+				p.waitFor(`[...document.querySelectorAll("#log .note .text")].some((e) => e.textContent.includes("connection closed: 1001, going away. The server is shutting down"))`)
 				if code != 0 {
 					t.Errorf("after SIGTERM the server has ended with %d, want 0", code)
 				}
