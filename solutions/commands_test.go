@@ -120,7 +120,7 @@ var (
 	aFlag       = regexp.MustCompile(`^-[\w-]+`)
 	localURL    = regexp.MustCompile(`http://127\.0\.0\.1:8080(/\w*)`)
 	ofPromises  = regexp.MustCompile(`^go test .*\./steps/(\S+) -run '/\^([\d.]+)'$`)
-	flagsOfTest = []string{"-v", "-race", "-run", "-fuzz", "-fuzztime", "-count"}
+	flagsOfTest = []string{"-C", "-v", "-race", "-run", "-fuzz", "-fuzztime", "-count"}
 )
 
 // checkCommand demands that what a command names is there.

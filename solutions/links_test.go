@@ -14,7 +14,7 @@ import (
 
 // A link in markdown: in a sentence, in a list of references, or in HTML.
 var (
-	link       = regexp.MustCompile(`\]\(<?([^()\s>]+)|(?m:^ {0,3}\[[^\]]+\]: +<?([^\s>]+))|(?:href|src)="([^"]*)"`)
+	link       = regexp.MustCompile(`\]\(<?([^()\s>]+)|(?m:^ {0,3}\[[^\]]+\]: +<?([^\s>]+))|(?:href|src|srcset)="([^"]*)"`)
 	heading    = regexp.MustCompile(`(?m)^#{1,6} +(.+?)[ #]*$`)
 	htmlAnchor = regexp.MustCompile(`<[^>]+ (?:id|name)="([^"]+)"`)
 	linkText   = regexp.MustCompile(`!?\[([^\]]*)\]\([^)]*\)`)

@@ -21,7 +21,7 @@ const client = new Client(url, {
     lab.received(data);
   },
 });
-const lab = startLab(client, url, send);
+const lab = startLab(client, url, send, noteSent);
 
 // Connection
 
@@ -66,7 +66,7 @@ function showNext() {
   } else if (offline) {
     text = "The browser says this computer is offline. Trying again when that changes. A server on this computer can be reached anyway: press Try now.";
   } else if (state === "closing") {
-    text = `Waiting for the server's close frame; the browser gives up after a while.${wanted ? " Then connecting again." : ""}`;
+    text = `Waiting for the server to close; the browser gives up after a while.${wanted ? " Then connecting again." : ""}`;
   } else if (state === "closed" && !wanted) {
     text = "Not trying again.";
   }
@@ -109,6 +109,7 @@ let lastMessage = null; // when, either way, as performance.now(); null: none ye
 let lastRoundTrip = null; // ms
 
 function showFigures() {
+  client.look();
   lab.show();
   const { state, sent, received, since } = client;
   const isOpen = state === "open";
@@ -129,14 +130,19 @@ function inWords({ messages, bytes }) {
 
 // Sending
 
+// noteSent is for the figures.
+function noteSent(text) {
+  lastMessage = performance.now();
+  roundTrip.sent(text, lastMessage);
+}
+
 // send returns whether the message was sent or now waits.
 function send(text) {
   let entry = null;
   let sent = false;
   const accepted = client.send(text, () => {
     sent = true;
-    lastMessage = performance.now();
-    roundTrip.sent(text, lastMessage);
+    noteSent(text);
     if (entry) markSent(entry);
   });
   if (accepted) entry = addEntry(sent ? "sent" : "waiting", text);

@@ -110,6 +110,12 @@ export class Client {
     return this.#socket?.extensions ?? "";
   }
 
+  // look notices that the server has begun to close. There is no event for it: the
+  // close event comes when TCP is closed, too.
+  look() {
+    if (this.state === "open" && this.#socket.readyState === WebSocket.CLOSING) this.#setState("closing");
+  }
+
   #open() {
     const socket = new WebSocket(this.#url);
     socket.binaryType = "arraybuffer"; // the size is known at once

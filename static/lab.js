@@ -7,8 +7,9 @@ const FLOOD_SECONDS = 10;
 const LOAD = { messages: 400, bytes: 30 * 1024, ahead: 8 }; // ahead: how many may be under way
 
 // startLab makes the laboratory work. send(text) is the chat's, which returns
-// whether the message was taken.
-export function startLab(client, url, send) {
+// whether the message was taken. onSent(text) is called for each message that an
+// experiment has sent without it.
+export function startLab(client, url, send, onSent) {
   const peers = new Peers(url);
   const runs = { flood: null, load: null };
 
@@ -23,7 +24,7 @@ export function startLab(client, url, send) {
   addEventListener("pagehide", () => peers.close());
 
   $("send-load").onclick = () => {
-    runs.load = new Run(client, { name: "load", total: LOAD.messages, bytes: LOAD.bytes });
+    runs.load = new Run(client, onSent, { name: "load", total: LOAD.messages, bytes: LOAD.bytes });
     runs.load.sendUpTo(LOAD.ahead);
   };
   $("toggle-flood").onclick = () => {
@@ -33,7 +34,7 @@ export function startLab(client, url, send) {
       const input = $("flood-rate");
       const rate = Math.min(input.max, Math.max(input.min, Math.round(input.valueAsNumber) || 50));
       input.value = rate;
-      runs.flood = new Run(client, { name: "flood", total: rate * FLOOD_SECONDS });
+      runs.flood = new Run(client, onSent, { name: "flood", total: rate * FLOOD_SECONDS });
       const { flood } = runs;
       const timer = setInterval(() => {
         flood.sendUpTo(Math.floor(rate * flood.seconds()));
@@ -72,6 +73,7 @@ class Run {
   back = 0;
 
   #client;
+  #onSent;
   #connection; // when the connection was opened, which tells it from the next one
   #prefix; // tells this run's messages from those of other pages
   #total;
@@ -80,8 +82,9 @@ class Run {
   #began = performance.now();
   #lastBack = 0; // seconds after the beginning
 
-  constructor(client, { name, total, bytes = 0 }) {
+  constructor(client, onSent, { name, total, bytes = 0 }) {
     this.#client = client;
+    this.#onSent = onSent;
     this.#connection = client.since;
     this.#prefix = `${name} ${Math.random().toString(36).slice(2, 6)}: `;
     this.#total = total;
@@ -101,7 +104,8 @@ class Run {
     while (this.sending && this.#sent < count) {
       if (!this.#connected()) return this.stop();
       this.#sent++;
-      this.#client.send(`${this.#prefix}${this.#sent} of ${this.#total}${this.#padding}`);
+      const text = `${this.#prefix}${this.#sent} of ${this.#total}${this.#padding}`;
+      this.#client.send(text, () => this.#onSent(text));
       if (this.#sent === this.#total) this.stop();
     }
   }

@@ -72,7 +72,7 @@ func TestHandler(t *testing.T) {
 					t.Errorf("%s = %q, want %q", name, got, want)
 				}
 			}
-			if csp := res.Header.Get("Content-Security-Policy"); !strings.HasPrefix(csp, "default-src 'none'; ") {
+			if csp := res.Header.Get("Content-Security-Policy"); !strings.HasPrefix(csp, "default-src 'none'; ") || strings.Contains(csp, "unsafe") {
 				t.Errorf("Content-Security-Policy = %q", csp)
 			}
 		})
@@ -107,10 +107,19 @@ func TestReferences(t *testing.T) {
 	if len(seen) != 11 {
 		t.Errorf("the page uses %d files, want 11: %v", len(seen), seen)
 	}
-	if size > 40<<10 {
-		t.Errorf("the page's scripts have %d bytes, want at most 40 KiB: they are meant to be read", size)
+	if size > 40_000 {
+		t.Errorf("the page's scripts have %d bytes, want at most 40 KB: they are meant to be read", size)
 	}
 	t.Logf("scripts: %d bytes", size)
+}
+
+// The policy forbids script and style in the page itself; so there must be none.
+func TestNothingInline(t *testing.T) {
+	_, page := do(t, "GET", "/")
+	inline := regexp.MustCompile(`(?i)<script[^>]*>[^<]|<script>|<style|\s(?:on[a-z]+|style)=`)
+	if found := inline.FindString(page); found != "" {
+		t.Errorf("index.html has %q, which the policy forbids", found)
+	}
 }
 
 // Each lesson links to an experiment that the page has.

@@ -162,3 +162,35 @@ func TestUnsentMessagesAreBounded(t *testing.T) {
 		t.Errorf("received %q", got)
 	}
 }
+
+// A page that nobody sees does not ask who is online. It asks when it is seen again.
+func TestHiddenPageDoesNotPoll(t *testing.T) {
+	server := serve(t, onlineFrom)
+	p := newPage(t)
+	p.before(clock)
+	p.before(`(() => {
+		const ask = fetch;
+		window.asked = 0;
+		window.fetch = (...args) => { asked++; return ask(...args); };
+		Object.defineProperty(document, "hidden", { get: () => window.away ?? false });
+	})()`)
+	p.visit(server.url)
+	p.waitFor(`document.getElementById("online").textContent === "1"`)
+	for _, hidden := range []bool{false, true} {
+		before := eval[int](p, "asked")
+		eval[bool](p, fmt.Sprintf("window.away = %v, true", hidden))
+		advance(p, 20_000)
+		want := 4 // one each 5 s
+		if hidden {
+			want = 0
+		}
+		if got := eval[int](p, "asked") - before; got != want {
+			t.Errorf("hidden=%v: asked %d times in 20 s, want %d", hidden, got, want)
+		}
+	}
+	before := eval[int](p, "asked")
+	eval[bool](p, `(window.away = false, document.dispatchEvent(new Event("visibilitychange")))`)
+	if got := eval[int](p, "asked") - before; got != 1 {
+		t.Errorf("asked %d times when it was seen again, want 1", got)
+	}
+}

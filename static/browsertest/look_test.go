@@ -10,6 +10,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -201,26 +202,25 @@ func TestTenThousandMessages(t *testing.T) {
 	t.Logf("with 10,000 messages, %s", times(busy))
 }
 
-// With -update, the pictures in docs/img are taken anew.
+// With -update, the pictures in docs/img are taken anew. That of step 5 shows a
+// minute of silence, and takes one.
 func TestScreenshots(t *testing.T) {
 	if !*update {
 		t.Skip("only with -update")
 	}
 	scenes := []struct {
-		step   int
-		show   string // the id of what is at the top of the picture
-		mayLog string
-		play   func(t *testing.T, server *process, p *page)
+		step           int
+		desktop, phone cut
+		mayLog         string
+		play           func(t *testing.T, server *process, p *page)
 	}{
-		{1, "state", notFound, func(t *testing.T, server *process, p *page) {
+		{1, cut{"body", ".messages"}, cut{"body", ".messages"}, notFound, func(t *testing.T, server *process, p *page) {
 			p.write("Is anybody there?")
 			p.waitMessage("received", "Is anybody there?")
-			p.click("try-foreign")
-			p.waitText("foreign-result", "refused")
 			p.waitText("received", "1 message,")
 			p.waitText("online", "from step 3 on")
 		}},
-		{4, "state", wsFailed, func(t *testing.T, server *process, p *page) {
+		{4, cut{"body", ".messages"}, cut{"body", ".messages"}, wsFailed, func(t *testing.T, server *process, p *page) {
 			other := open(t, server.url)
 			p.write("Good morning!")
 			other.waitMessage("received", "Good morning!")
@@ -232,23 +232,20 @@ func TestScreenshots(t *testing.T) {
 			p.waitText("peers-result", "10 messages received")
 			p.waitText("online", "12")
 		}},
-		{5, "state", connectionRefused, func(t *testing.T, server *process, p *page) {
-			p.write("Back in a minute.")
-			p.waitMessage("received", "Back in a minute.")
-			server.kill()
-			p.waitText("close-name", "1006")
-			p.write("Are you still there?")
-			p.waitMessage("waiting", "Are you still there?")
+		{5, cut{"#silence", "#boom"}, cut{"body", ".connection"}, wsFailed, func(t *testing.T, server *process, p *page) {
+			run(t, programs[0], "peer", "-vanish")
+			p.waitText("online", "2")
+			p.waitText("quiet", "none for 40 s")
+			server.waitFor(regexp.MustCompile("i/o timeout"))
+			p.waitText("online", "1")
 		}},
-		{8, "laboratory-title", wsFailed, func(t *testing.T, server *process, p *page) {
+		{8, cut{"#peers", "#silence"}, cut{"#peers", "#burst"}, wsFailed, func(t *testing.T, server *process, p *page) {
 			p.click("add-100")
 			p.waitText("peers-result", "81 refused")
+			p.click("send-many")
+			p.waitMessage("received", "quick 100 of 100")
+			p.waitText("peers-result", "1900 messages received")
 			p.waitText("online", "20")
-			eval[bool](p, `(document.getElementById("flood-rate").value = "60", true)`)
-			p.click("toggle-flood")
-			p.waitFor(`/^\d{3}/.test(document.getElementById("flood-result").textContent)`)
-			p.click("toggle-flood")
-			p.waitText("flood-result", "came back, the last after")
 		}},
 	}
 	folder := filepath.Join("..", "..", "docs", "img")
@@ -258,30 +255,46 @@ func TestScreenshots(t *testing.T) {
 	for _, scene := range scenes {
 		t.Run(programs[scene.step], func(t *testing.T) {
 			server := serve(t, scene.step, "-addr", "127.0.0.1:8080")
-			p := open(t, server.url, scene.mayLog, wsFailed)
+			p := open(t, server.url, scene.mayLog)
 			p.look(1280, "light")
 			scene.play(t, server, p)
 			eval[bool](p, `(document.activeElement.blur(), true)`)
 			for _, size := range []struct {
 				name  string
 				width int64
-			}{{"desktop", 1280}, {"phone", 390}} {
+				cut   cut
+			}{{"desktop", 1280, scene.desktop}, {"phone", 390, scene.phone}} {
 				for _, scheme := range []string{"light", "dark"} {
 					p.look(size.width, scheme)
-					if size.width == 1280 && scene.show == "state" {
-						eval[bool](p, `(scrollTo(0, 0), true)`)
-					} else {
-						eval[bool](p, fmt.Sprintf(`(document.getElementById(%q).closest("section").scrollIntoView(), true)`, scene.show))
-					}
-					picture := command(p, cdpage.CaptureScreenshot, cdpage.CaptureScreenshotParams{})
 					name := fmt.Sprintf("%s-%s-%s.png", programs[scene.step], size.name, scheme)
-					if err := os.WriteFile(filepath.Join(folder, name), small(t, picture.Data), 0o644); err != nil {
+					if err := os.WriteFile(filepath.Join(folder, name), small(t, p.picture(size.cut)), 0o644); err != nil {
 						t.Fatal(err)
 					}
 				}
 			}
 		})
 	}
+}
+
+// cut is a part of the page over its whole width: from the top of one element to
+// the bottom of another.
+type cut struct{ from, to string }
+
+// picture scrolls to a part of the page and returns a picture of it, as a PNG. No
+// element in it is cut off: the panel that stays in view beside the laboratory is
+// whole, too.
+func (p *page) picture(c cut) []byte {
+	p.t.Helper()
+	clip := eval[cdpage.Viewport](p, fmt.Sprintf(`(() => {
+		const margin = parseFloat(getComputedStyle(document.body).paddingTop);
+		scrollTo(0, scrollY + document.querySelector(%q).getBoundingClientRect().top - margin);
+		const top = document.querySelector(%q).getBoundingClientRect().top;
+		const bottoms = [%q, ".connection"].map((e) => document.querySelector(e).getBoundingClientRect().bottom);
+		const y = Math.max(0, scrollY + top - margin);
+		return { x: 0, y, width: innerWidth, height: scrollY + Math.max(...bottoms) + margin - y, scale: 1 };
+	})()`, c.from, c.from, c.to))
+	beyond := true
+	return command(p, cdpage.CaptureScreenshot, cdpage.CaptureScreenshotParams{Clip: &clip, CaptureBeyondViewport: &beyond}).Data
 }
 
 // small returns a PNG with at most 256 colours: the most frequent ones, each

@@ -1,9 +1,15 @@
 package browsertest
 
 import (
+	"crypto/sha1"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -13,11 +19,12 @@ import (
 	cdpage "github.com/chromedp/cdproto/page"
 )
 
-// chatFrom is the step that sends a message to everyone, onlineFrom the one that
-// counts who is there.
+// The steps from which on the server counts who is there, sends a message to
+// everyone, and has limits.
 const (
 	onlineFrom = 3
 	chatFrom   = 4
+	limitsFrom = 8
 )
 
 func TestChatBetweenTwoPages(t *testing.T) {
@@ -128,7 +135,7 @@ func TestRestart(t *testing.T) {
 			code := server.terminate()
 			if step >= 6 {
 				p.waitText("timeline", "closed: 1001, going away")
-				p.waitFor(`[...document.querySelectorAll("#log .note .text")].some((e) => e.textContent.includes("connection closed: 1001, going away"))`)
+				p.waitFor(`[...document.querySelectorAll("#log .note .text")].some((e) => e.textContent.includes("connection closed: 1001, going away. The server is shutting down"))`)
 				if code != 0 {
 					t.Errorf("after SIGTERM the server has ended with %d, want 0", code)
 				}
@@ -158,9 +165,41 @@ func TestMessageOverTheLimit(t *testing.T) {
 	t.Run(programs[8], func(t *testing.T) {
 		p := open(t, serve(t, 8).url)
 		p.click("send-big")
+		p.waitText("timeline", "closing") // for two seconds, until TCP is closed
 		p.waitText("close-name", "1009, message too big")
+		p.waitText("close-words", "longer than the server reads")
 		p.waitText("state", "open") // again
 	})
+}
+
+// What the browser cannot send yet is shown, until the server reads again.
+func TestBufferedAmount(t *testing.T) {
+	read := make(chan struct{})
+	mux := http.NewServeMux()
+	mux.Handle("/", http.FileServer(http.Dir("..")))
+	mux.HandleFunc("/ws", func(w http.ResponseWriter, r *http.Request) {
+		conn, received, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		key := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+		fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+			"Sec-WebSocket-Accept: %s\r\n\r\n", base64.StdEncoding.EncodeToString(key[:]))
+		<-read
+		io.Copy(io.Discard, received)
+	})
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	p := open(t, server.URL, notFound)
+	p.waitFor(`document.getElementById("buffered").textContent === "0 bytes"`)
+	eval[bool](p, `(() => { for (let i = 0; i < 500; i++) document.getElementById("send-big").click(); return true; })()`)
+	p.waitText("sent", "500 messages, 20,480,000 bytes")
+	p.waitFor(`/^\d+,\d{3},\d{3} bytes$/.test(document.getElementById("buffered").textContent)`)
+	close(read)
+	p.waitFor(`document.getElementById("buffered").textContent === "0 bytes"`)
+	p.waitText("state", "open")
 }
 
 // From step 4 on, a peer that stops reading is cut off. The others lose nothing,
@@ -174,7 +213,7 @@ func TestStalledPeerIsCutOff(t *testing.T) {
 	if got := eval[string](a, `document.querySelector("#stall-command pre").textContent`); got != want {
 		t.Errorf("the page's line is %q, want %q", got, want)
 	}
-	run(t, 0, strings.Fields(want)[3:]...).waitFor(regexp.MustCompile("reading nothing"))
+	run(t, programs[0], strings.Fields(want)[3:]...).waitFor(regexp.MustCompile("reading nothing"))
 	a.waitText("online", "3")
 
 	a.click("send-load")
@@ -191,38 +230,119 @@ func TestStalledPeerIsCutOff(t *testing.T) {
 	}
 }
 
-// Step 8 slows a flood to its rate. Nothing of it is lost, and nobody else waits.
-func TestFloodIsSlowed(t *testing.T) {
-	server := serve(t, 8)
-	a, b := open(t, server.url), open(t, server.url)
-	eval[bool](a, `(document.getElementById("flood-rate").value = "60", true)`)
-	a.click("toggle-flood")
-	a.waitFor(`/^\d{3}/.test(document.getElementById("flood-result").textContent)`) // 100 or more are sent
-	b.write("meanwhile")
-	a.click("toggle-flood")
-	b.waitMessage("received", "meanwhile")
-	a.waitText("flood-result", "came back, the last after")
+// Silence ends a connection up to step 4. From step 5 on the browser answers the
+// pings, and a peer that does not is cut off. So that it takes no minute, the
+// servers are built with a pongWait of 3 s, and step 5 with a pingPeriod of 1 s.
+func TestSilence(t *testing.T) {
+	t.Run(programs[4], func(t *testing.T) {
+		server := serveChanged(t, 4, "client.go", "pongWait = 60 * time.Second", "pongWait = 3 * time.Second")
+		p := open(t, server.url)
+		p.waitFor(`[...document.querySelectorAll("#log .note .text")].some((e) => /^connection closed: 1006.* a deadline passed/.test(e.textContent))`)
+		server.waitFor(regexp.MustCompile(`msg=disconnected .* code=1006 reason="read: .*i/o timeout"`))
+		p.waitFor(`[...document.querySelectorAll("#log .note .text")].filter((e) => e.textContent === "connection open").length > 1`)
+	})
+	t.Run(programs[5], func(t *testing.T) {
+		server := serveChanged(t, 5, "client.go",
+			"pongWait = 60 * time.Second", "pongWait = 3 * time.Second",
+			"pingPeriod = 54 * time.Second", "pingPeriod = time.Second")
+		p := open(t, server.url)
+		want := "go run ./steps peer -vanish -url " + server.webSocket()
+		if got := eval[string](p, `document.querySelector("#vanish-command pre").textContent`); got != want {
+			t.Errorf("the page's line is %q, want %q", got, want)
+		}
+		run(t, programs[0], strings.Fields(want)[3:]...).waitFor(regexp.MustCompile("a ping, which gets no pong\n(.*\n)*.*the server cut the connection"))
+		server.waitFor(regexp.MustCompile(`msg=disconnected .* code=1006 reason="read: .*i/o timeout"`))
+		p.waitText("quiet", "none for 7 s") // more than twice pongWait
+		if closes := strings.Count(server.said(), "msg=disconnected"); closes != 1 || p.text("state") != "open" || len(p.messages("note")) != 1 {
+			t.Errorf("%d connections have ended, want 1, that of the peer that vanished; the page says %q", closes, p.messages("note"))
+		}
+	})
+}
 
-	result := a.text("flood-result")
-	var sent int
-	var seconds float64
-	if _, err := fmt.Sscanf(result, "All %d came back, the last after %f s.", &sent, &seconds); err != nil {
-		t.Fatalf("%q: %v", result, err)
+// A panic in the handler of messages ends the server of step 6 for everyone.
+func TestPanicBeforeStep7(t *testing.T) {
+	server := serveChanged(t, 6, "server.go", "\ts.hub.Broadcast(m)\n", `
+		if string(m.Data) == "boom" {
+			panic("boom")
+		}
+		s.hub.Broadcast(m)
+	`)
+	a, b := open(t, server.url, wsFailed, connectionRefused), open(t, server.url, wsFailed, connectionRefused)
+	a.click("send-boom")
+	for _, p := range []*page{a, b} {
+		p.waitText("timeline", "closed: 1006, no close frame")
+		p.waitText("close-words", "the server is not running")
 	}
-	t.Log(result)
-	// Two seconds' worth at once, and the rest at 20 a second.
-	if least := float64(sent-40)/20 - 0.1; sent < 100 || seconds < least {
-		t.Errorf("%d messages came back within %.1f s; at 20 a second, after 40 at once, they take %.1f s", sent, seconds, least)
+	server.waitFor(regexp.MustCompile(`panic: boom`))
+}
+
+// In step 7 it costs only the connection whose message it was. The bug is the one
+// that the lesson plants.
+func TestPanic(t *testing.T) {
+	lesson, err := os.ReadFile(filepath.Join("..", "..", "steps", "07-recover", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bug := regexp.MustCompile("(?s)```go\n(\t// WRONG ON PURPOSE, for a trial.*?)```").FindSubmatch(lesson)
+	if bug == nil {
+		t.Fatal("the lesson of step 7 plants no bug for a trial")
+	}
+	server := serveChanged(t, 7, "main.go", "\tserver := NewServer(cfg)\n", string(bug[1])+"\tserver := NewServer(cfg)\n")
+	a, b := open(t, server.url), open(t, server.url)
+	since := b.text("since")
+	a.click("send-boom")
+	a.waitText("close-name", "1011, internal error")
+	a.waitText("close-words", "Its log says which one")
+	server.waitFor(regexp.MustCompile(`level=ERROR msg=panic id=\S+ where="read pump" value=boom`))
+	server.waitFor(regexp.MustCompile(`msg=disconnected .* code=1011`))
+	a.waitText("state", "open") // again
+	b.write("still here")
+	b.waitMessage("received", "still here")
+	if got := b.text("since"); got != since || len(b.messages("note")) > 1 {
+		t.Errorf("b is connected since %s, before since %s: it has noticed something", got, since)
 	}
 }
 
-// Up to step 7, a hundred peers may come from one address.
+// Step 8 slows a flood to its rate, and the steps before do not. Nothing of it is
+// lost, and nobody else waits.
+func TestFlood(t *testing.T) {
+	for _, step := range []int{7, 8} {
+		t.Run(programs[step], func(t *testing.T) {
+			server := serve(t, step)
+			a, b := open(t, server.url), open(t, server.url)
+			eval[bool](a, `(document.getElementById("flood-rate").value = "60", true)`)
+			a.click("toggle-flood")
+			a.waitFor(`/^\d{3}/.test(document.getElementById("flood-result").textContent)`) // 100 or more are sent
+			b.write("meanwhile")
+			a.click("toggle-flood")
+			b.waitMessage("received", "meanwhile")
+			a.waitText("flood-result", "came back, the last after")
+			a.waitText("roundtrip", " ms")
+
+			result := a.text("flood-result")
+			var sent int
+			var seconds float64
+			if _, err := fmt.Sscanf(result, "All %d came back, the last after %f s.", &sent, &seconds); err != nil {
+				t.Fatalf("%q: %v", result, err)
+			}
+			t.Log(result)
+			// Two seconds' worth at once, and the rest at 20 a second.
+			least := float64(sent-40)/20 - 0.1
+			if slowed := seconds >= least; sent < 100 || slowed != (step >= limitsFrom) {
+				t.Errorf("%d messages came back within %.1f s; at 20 a second, after 40 at once, they take %.1f s", sent, seconds, least)
+			}
+		})
+	}
+}
+
+// Up to step 7 a hundred peers may come from one address, as the page says.
 func TestAHundredPeers(t *testing.T) {
 	server := serve(t, 7)
 	p := open(t, server.url)
 	p.click("add-100")
 	p.waitText("peers-result", "100 open")
 	p.waitText("online", "101")
+	p.waitFor(`document.querySelector("#peers .expect").textContent.includes("Up to step 7 an address may hold as many as it likes")`)
 	p.write("to everyone")
 	p.waitText("peers-result", "100 open; 100 messages received")
 	p.click("close-peers")

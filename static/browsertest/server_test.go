@@ -2,9 +2,13 @@ package browsertest
 
 import (
 	"bufio"
+	"encoding/json"
+	"errors"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -41,16 +45,63 @@ var listening = regexp.MustCompile(`msg=listening url=(http://[0-9.:]+)`)
 // serve runs the solution of a step on a free port, or on the one that args give.
 func serve(t *testing.T, step int, args ...string) *process {
 	t.Helper()
-	p := run(t, step, append([]string{"-addr", "127.0.0.1:0"}, args...)...)
+	return listen(t, programs[step], args...)
+}
+
+// serveChanged builds the solution of a step with one of its files changed, and
+// runs that. oldnew is a list of texts, each followed by what replaces it.
+func serveChanged(t *testing.T, step int, file string, oldnew ...string) *process {
+	t.Helper()
+	file, err := filepath.Abs(filepath.Join("..", "..", "solutions", programs[step], file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for old := range slices.Chunk(oldnew, 2) {
+		if n := strings.Count(string(source), old[0]); n != 1 {
+			t.Fatalf("%s has %q %d times, want 1", file, old[0], n)
+		}
+	}
+	folder := t.TempDir()
+	changed, overlay, program := filepath.Join(folder, "changed.go"), filepath.Join(folder, "overlay.json"), filepath.Join(folder, "changed.exe")
+	replace, err := json.Marshal(map[string]any{"Replace": map[string]string{file: changed}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(
+		os.WriteFile(changed, []byte(strings.NewReplacer(oldnew...).Replace(string(source))), 0o644),
+		os.WriteFile(overlay, replace, 0o644),
+	); err != nil {
+		t.Fatal(err)
+	}
+	build := exec.Command("go", "build", "-overlay", overlay, "-o", program, "./solutions/"+programs[step])
+	build.Dir = filepath.Join("..", "..")
+	if output, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", build, err, output)
+	}
+	return listen(t, program)
+}
+
+// listen runs a server and waits until it listens.
+func listen(t *testing.T, program string, args ...string) *process {
+	t.Helper()
+	p := run(t, program, append([]string{"-addr", "127.0.0.1:0"}, args...)...)
 	p.url = listening.FindStringSubmatch(p.waitFor(listening))[1]
 	return p
 }
 
-// run runs a program until it ends or the test does.
-func run(t *testing.T, program int, args ...string) *process {
+// run runs a program, of those that were built or at an absolute path, until it
+// ends or the test does.
+func run(t *testing.T, program string, args ...string) *process {
 	t.Helper()
 	p := &process{t: t, ended: make(chan struct{}), more: make(chan struct{})}
-	p.cmd = exec.Command(filepath.Join(binaries, programs[program]), args...)
+	if !filepath.IsAbs(program) {
+		program = filepath.Join(binaries, program)
+	}
+	p.cmd = exec.Command(program, args...)
 	p.cmd.Dir = filepath.Join("..", "..") // where the runner finds the steps
 	output, err := p.cmd.StderrPipe()
 	if err != nil {
@@ -75,7 +126,7 @@ func run(t *testing.T, program int, args ...string) *process {
 	t.Cleanup(func() {
 		p.kill()
 		if t.Failed() {
-			t.Logf("%s said:\n%s", programs[program], p.said())
+			t.Logf("%s said:\n%s", filepath.Base(program), p.said())
 		}
 	})
 	return p
