@@ -31,6 +31,11 @@ const (
 	handshakeBurst = 20
 	messageRate    = 20 // a second
 	messageBurst   = 40
+
+	// From step 9 a queue is bounded in bytes, not in messages. A message counts its
+	// own and frameCost.
+	sendQueueBytes = 2 << 20
+	frameCost      = 64
 )
 
 // grace is what a server may take beyond a deadline: to send a close frame, and
@@ -108,6 +113,7 @@ func readAbout(step int, p Promise) string {
 // Folders are the names of the steps' folders, under steps/ and solutions/.
 var Folders = [Steps]string{
 	"01-upgrade", "02-pumps", "03-hub", "04-broadcast", "05-keepalive", "06-shutdown", "07-recover", "08-limits",
+	"09-throughput",
 }
 
 // trial is the test of one promise: one or more scenarios.
@@ -258,6 +264,33 @@ func texts(prefix string, n int) []string {
 		all[i] = fmt.Sprintf("%s %d", prefix, i+1)
 	}
 	return all
+}
+
+// heavy returns n different texts, of which the queue of one peer has room for
+// sendQueueSize.
+func (s *scene) heavy(prefix string, n int) []string {
+	all := texts(prefix, n)
+	if s.step >= 9 {
+		for i, text := range all {
+			all[i] = padded(text, sendQueueBytes/sendQueueSize)
+		}
+	}
+	return all
+}
+
+// allBut returns texts that leave room in a queue for n texts of five bytes.
+func (s *scene) allBut(n int) []string {
+	all := s.heavy("news", sendQueueSize-n)
+	if s.step >= 9 {
+		all = append(all, s.heavy("more", n-1)...)
+		all = append(all, padded("last", sendQueueBytes/sendQueueSize-n*(5+frameCost)))
+	}
+	return all
+}
+
+// padded returns text with spaces behind it, so that it counts cost in a queue.
+func padded(text string, cost int) string {
+	return text + strings.Repeat(" ", cost-frameCost-len(text))
 }
 
 func long(n int) string { return strings.Repeat("x", n) }
