@@ -259,7 +259,7 @@ func evict(s *scene) {
 			if ann.Gone() {
 				cause = "ann is cut off for another's full queue: the error of one client is no matter of the one who sends, or of anybody else."
 			}
-			s.FailBecause(cause, "ann, who reads, should have got %q, and got %v.", text, got)
+			s.FailBecause(cause, "ann, who reads, should have got %q, and got %v.", strings.TrimSpace(text), got)
 		}
 	}
 	s.Did("%d messages are broadcast", sendQueueSize-2)

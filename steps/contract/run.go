@@ -278,14 +278,15 @@ func (s *scene) heavy(prefix string, n int) []string {
 	return all
 }
 
-// allBut returns texts that leave room in a queue for n texts of five bytes.
+// allBut returns texts that leave room in a queue for n others, of a few bytes.
 func (s *scene) allBut(n int) []string {
-	all := s.heavy("news", sendQueueSize-n)
-	if s.step >= 9 {
-		all = append(all, s.heavy("more", n-1)...)
-		all = append(all, padded("last", sendQueueBytes/sendQueueSize-n*(5+frameCost)))
+	if s.step < 9 {
+		return texts("news", sendQueueSize-n)
 	}
-	return all
+	// All but a few bytes, whether frameCost counts, as it should, or not.
+	all := s.heavy("news", sendQueueSize-1)
+	left := sendQueueBytes - (sendQueueSize-1)*len(all[0])
+	return append(all, padded("last", left-5*n+frameCost))
 }
 
 // padded returns text with spaces behind it, so that it counts cost in a queue.
