@@ -69,7 +69,7 @@ func NewServer(cfg Config) *Server {
 	s.upgrader = websocket.Upgrader{
 		HandshakeTimeout: handshakeTimeout,
 		ReadBufferSize:   1024,
-		WriteBufferSize:  4096,
+		WriteBufferSize:  maxMessageSize, // so that gorilla makes one Write of a frame
 		WriteBufferPool:  new(sync.Pool), // a connection borrows a buffer for each write
 		CheckOrigin:      s.checkOrigin,
 	}

@@ -13,7 +13,7 @@ import (
 var throughput = []Promise{
 	{
 		Task: "9.1", Name: "a send queue is bounded in bytes, not in messages",
-		cause: "add counts messages instead of bytes, or drop does not give back what was written.",
+		cause: "add counts messages instead of bytes, or drop does not give back what was written, or does not wake the write pump for what is left.",
 		test: func(t *trial) {
 			t.scene(manyShort)
 			t.scene(tooManyEmpty)
@@ -23,7 +23,7 @@ var throughput = []Promise{
 	},
 	{
 		Task: "9.2", Name: "what waits for a peer goes out in one write, one frame a message, and waits for nothing",
-		cause: "the frames that were taken from the queue are written one by one, or the connection below gorilla's is not a corkedConn.",
+		cause: "the frames that were taken from the queue are written one by one, or the connection below gorilla's is not a corkedConn; or drop does not wake the write pump.",
 		test: func(t *trial) {
 			t.scene(oneWrite)
 			t.scene(bothTypes)
@@ -73,7 +73,7 @@ func tooManyEmpty(s *scene) {
 	}
 	s.Pass(grace)
 	if !ann.Gone() {
-		s.FailBecause("only the bytes of messages are counted. A message that waits takes memory, however short it is: count frameCost for each, too.",
+		s.FailBecause("only the bytes of messages are counted. A message that waits takes memory, however short it is: count frameCost for each, too. And drop comes when the write is done, not before.",
 			"ann, who reads nothing, has not been cut off, although %d messages wait for her.", room+1000)
 	}
 }
@@ -136,7 +136,7 @@ func oneWrite(s *scene) {
 		wrote := ann.Writes()
 		s.broadcastAtOnce([]byte(text))
 		if got := ann.Messages(); len(got) != 1 || string(got[0].Payload) != text {
-			s.FailBecause("a message is held back although nothing comes behind it: the last of those that were taken must go out at once, and what is held with it.",
+			s.FailBecause("a message is held back although nothing comes behind it: the last of those that were taken must go out at once, and what is held with it. Or the write pump waits before it takes.",
 				"ann, who reads, did not get %q at once.", text)
 		}
 		if n := ann.Writes() - wrote; n != 1 {
@@ -213,28 +213,36 @@ func everyLength(s *scene) {
 // slowLine has a peer take one large message in five seconds.
 func slowLine(s *scene) {
 	eve := s.Dial("eve")
-	s.Did("eve connects, 40 messages of about 32 KiB are broadcast, and she reads 32 KiB in five seconds")
+	s.Did("eve connects, 41 messages of about 32 KiB are broadcast, and she reads 32 KiB in five seconds")
 	eve.Write(wstest.Request{}.Bytes("/ws"))
 	buf := make([]byte, maxMessageSize)
 	eve.Read(buf)
 	s.Settle()
 	news := s.heavy("news", 40)
-	for _, text := range news {
+	for _, text := range append(news, news[0]) {
 		s.Broadcast([]byte(text))
 	}
-	left := 0
-	for _, text := range news {
-		left += len(text) + 4
-	}
-	for left > 0 {
-		n, err := io.ReadFull(eve, buf[:min(left, len(buf))])
-		left -= n
+	var stream []byte
+	for range news {
+		n, err := io.ReadFull(eve, buf)
+		stream = append(stream, buf[:n]...)
 		if err != nil {
 			s.FailBecause("all that is queued goes out in one write, and that takes this peer longer than writeWait. take must stop at batchSize.",
-				"the server cut eve off, who takes 32 KiB in five seconds: %d bytes were still to come.", left)
+				"the server cut eve off, who takes 32 KiB in five seconds. She had %d bytes by then.", len(stream))
 		}
 		eve.Write([]byte("\x8a\x80\x00\x00\x00\x00")) // a pong: she lives
 		s.Pass(5 * time.Second)
+	}
+	pings := 0
+	for frame, n, _ := wstest.ParseFrame(stream); n > 0; frame, n, _ = wstest.ParseFrame(stream) {
+		stream = stream[n:]
+		if frame.Op == wstest.OpPing {
+			pings++
+		}
+	}
+	if pings == 0 {
+		s.FailBecause("the write pump writes until the queue is empty, and does not look for a ping meanwhile. It must go back to its select after each batch.",
+			"eve's queue was not empty for 200 s, and she got no ping in that time.")
 	}
 }
 
