@@ -11,7 +11,7 @@ const (
 	sendQueueBytes = 2 << 20
 
 	// frameCost is what a frame that waits counts beside its message's bytes.
-	// Without it, there were no bound for empty messages.
+	// Without it, empty messages would have no bound.
 	frameCost = 64
 
 	// batchSize is how much goes out in one write, in bytes: no more than in the

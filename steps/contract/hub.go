@@ -206,7 +206,7 @@ func comeAndGo(s *scene) {
 		s.Settle()
 	}
 	s.Pass(grace)
-	s.wantOnline(100)
+	s.wantCount(100, "no client is put into the map; or all have the same key, so that the first to leave deletes the only entry (task 3.2); or the map is used without the lock.", causeStays)
 }
 
 func logsIDs(s *scene) {
@@ -308,7 +308,7 @@ func sendToOne(s *scene) {
 		}
 	}
 	const burst = sendQueueSize - 4
-	s.Call(fmt.Sprintf("Send(bob's id, ...), %d times", burst), 0, func() {
+	s.Call(fmt.Sprintf("%d times Send(bob's id, ...)", burst), 0, func() {
 		for _, text := range texts("for bob", burst) {
 			s.Send(bobID, text)
 		}
