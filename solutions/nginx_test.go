@@ -318,8 +318,15 @@ func testRestart(t *testing.T, nginx *proxy, program, primary, backup string) {
 		from := fmt.Sprintf("127.0.1.%d", i+1)
 		chatters[i] = &chatter{name: from, conn: nginx.join(t, from, nil), got: make(map[string]int), round: make(map[string]int)}
 	}
+	// This one will not answer its close frame. So the first process drains for 2
+	// seconds, in which it answers handshakes with 503.
+	silent, _, err := websocket.DefaultDialer.Dial("ws://"+primary+"/ws", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
 	after := startProcess(t, program, append(flags, backup)...)
-	eventually(t, "all are with the first process", func() bool { return before.online(t) == len(chatters) })
+	eventually(t, "all are with the first process", func() bool { return before.online(t) == len(chatters)+1 })
 
 	var received atomic.Int32
 	var all sync.WaitGroup

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -44,6 +45,7 @@ var listening = regexp.MustCompile(`msg=listening url=http://(\S+)`)
 func startProcess(t *testing.T, name string, args ...string) *process {
 	t.Helper()
 	p := &process{Cmd: exec.Command(name, args...), ended: make(chan struct{})}
+	p.Env = append(os.Environ(), "GOTRACEBACK=all") // on SIGQUIT: all goroutines, without the runtime's own
 	stderr, err := p.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
