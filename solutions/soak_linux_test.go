@@ -325,6 +325,7 @@ func (s *street) provoke(code int, data []byte) error {
 // crowd is the healthy peers. A message has the number of its slot, its sender,
 // and its number among the sender's.
 type crowd struct {
+	server  *process
 	conns   []*websocket.Conn
 	readers sync.WaitGroup
 	failure sync.Once     // the first says enough
@@ -342,7 +343,7 @@ type crowd struct {
 // gather lets healthy peers join.
 func (s *street) gather(t *testing.T, peers int) *crowd {
 	t.Helper()
-	c := &crowd{slots: make(chan int, window), failed: make(chan struct{})}
+	c := &crowd{server: s.server, slots: make(chan int, window), failed: make(chan struct{})}
 	for slot := range window {
 		c.slots <- slot
 	}
@@ -424,7 +425,7 @@ func (c *crowd) say(t *testing.T, sender int) {
 // fail says that a healthy peer has lost something.
 func (c *crowd) fail(t *testing.T, err error) {
 	c.failure.Do(func() {
-		t.Error(err)
+		t.Errorf("%v. The server's log ends with\n%s", err, tail(c.server.records(), 10))
 		close(c.failed)
 	})
 }

@@ -201,7 +201,8 @@ func (p *proxy) refused(t *testing.T, want int, from string, header http.Header)
 	}
 }
 
-// The last solution behind nginx, with the configuration in deploy.
+// The last solution behind nginx, with the configuration in deploy. It needs Linux,
+// where 127.0.0.2 is an address of the machine too.
 func TestNginx(t *testing.T) {
 	primary, backup := freeAddr(t), freeAddr(t)
 	nginx := startNginx(t, primary, backup)

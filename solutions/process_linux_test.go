@@ -29,7 +29,7 @@ type process struct {
 // buildServer builds the program of the last solution and returns its path.
 func buildServer(t *testing.T) string {
 	t.Helper()
-	program := filepath.Join(t.TempDir(), "server.exe")
+	program := filepath.Join(t.TempDir(), "server")
 	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./solutions/08-limits")
 	cmd.Dir = root
 	if output, err := cmd.CombinedOutput(); err != nil {
