@@ -70,6 +70,9 @@ func testFaults(t *testing.T, program string) {
 	for sender := range 2 {
 		talkers.Go(func() { every(talk, 200*time.Millisecond, func() { c.say(t, sender) }) })
 	}
+	// The server gives a peer 6 seconds to answer a ping. A machine that is too busy
+	// for that shall not decide: other signs of life count as well.
+	talkers.Go(func() { every(talk, 20*time.Second, func() { c.live(t) }) })
 	kinds := []*fault{
 		{name: "resets", every: 50 * time.Millisecond, do: s.reset},
 		{name: "half open", every: 500 * time.Millisecond, do: func() error { return s.vanish(shed) }},
@@ -354,6 +357,10 @@ func (s *street) gather(t *testing.T, peers int) *crowd {
 		}
 		t.Cleanup(func() { conn.Close() })
 		c.conns = append(c.conns, conn)
+		// gorilla's own handler gives up after a second, which a busy machine may take.
+		conn.SetPingHandler(func(payload string) error {
+			return conn.WriteControl(websocket.PongMessage, []byte(payload), time.Now().Add(time.Minute))
+		})
 		c.readers.Go(func() {
 			err := c.listen(conn)
 			if !websocket.IsCloseError(err, websocket.CloseNormalClosure) && t.Context().Err() == nil {
@@ -450,6 +457,15 @@ func (c *crowd) flood(t *testing.T, sender int) error {
 		c.say(t, sender)
 	}
 	return nil
+}
+
+// live sends a sign of life for each peer.
+func (c *crowd) live(t *testing.T) {
+	for _, conn := range c.conns {
+		if err := conn.WriteControl(websocket.PongMessage, nil, time.Now().Add(time.Minute)); err != nil {
+			c.fail(t, fmt.Errorf("a sign of life: %w", err))
+		}
+	}
 }
 
 // quiet waits until all messages have come to all.
