@@ -212,13 +212,18 @@ func (s *street) connect() (net.Conn, error) {
 	return dialer.Dial("tcp", s.server.addr)
 }
 
-// dial opens a WebSocket.
-func (s *street) dial() (*websocket.Conn, error) {
+// dial opens a WebSocket. The server gives a handshake 5 seconds, and a machine that
+// is too busy for that shall not decide: five tries.
+func (s *street) dial() (conn *websocket.Conn, err error) {
 	dialer := websocket.Dialer{
 		NetDial:          func(string, string) (net.Conn, error) { return s.connect() },
 		HandshakeTimeout: 3 * time.Minute,
 	}
-	conn, _, err := dialer.Dial("ws://"+s.server.addr+"/ws", nil)
+	for range 5 {
+		if conn, _, err = dialer.Dial("ws://"+s.server.addr+"/ws", nil); err == nil {
+			break
+		}
+	}
 	return conn, err
 }
 
