@@ -327,7 +327,7 @@ func testRestart(t *testing.T, nginx *proxy, program, primary, backup string) {
 	}
 	defer silent.Close()
 	after := startProcess(t, program, append(flags, backup)...)
-	eventually(t, "all are with the first process", func() bool { return before.online(t) == len(chatters)+1 })
+	eventually(t, "all are with the first process", func() bool { return before.online() == len(chatters)+1 })
 
 	var received atomic.Int32
 	var all sync.WaitGroup
@@ -353,7 +353,7 @@ func testRestart(t *testing.T, nginx *proxy, program, primary, backup string) {
 	if <-before.ended; before.err != nil {
 		t.Errorf("the first process: %v; it should exit with 0\n%s", before.err, tail(before.records(), 5))
 	}
-	eventually(t, "all are with the second process", func() bool { return after.online(t) == len(chatters) })
+	eventually(t, "all are with the second process", func() bool { return after.online() == len(chatters) })
 
 	// A message that has come back to its sender has reached everyone, any other
 	// nobody: so the sender knows what to send again.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -24,7 +25,7 @@ import (
 var soak = flag.Duration("soak", 30*time.Second, "how long new faults come in the soak gate")
 
 const (
-	healthy = 1000 // peers that chat through it all
+	healthy = 2000 // peers that chat through it all
 
 	// window is how many messages may be on their way to somebody. The send
 	// queue holds 64, so none gets full, however busy the machine is.
@@ -38,9 +39,36 @@ func TestSoak(t *testing.T) {
 	if !*long {
 		t.Skip("it takes a minute or two: go test ./solutions -long -v -run Soak")
 	}
-	program := buildServer(t)
+	program := buildServer(t, "-overlay", panicOnText(t))
 	t.Run("faults", func(t *testing.T) { testFaults(t, program) })
 	t.Run("no file descriptors", func(t *testing.T) { testNoFiles(t, program) })
+}
+
+// panicOnText returns an overlay for go build, in which the server has a hook that
+// panics for each text message.
+func panicOnText(t *testing.T) string {
+	t.Helper()
+	const main, line = "solutions/08-limits/main.go", "\tserver := NewServer(cfg)\n"
+	code := read(t, main)
+	if strings.Count(code, line) != 1 {
+		t.Fatalf("%s has not one line %q, behind which this test sets a hook", main, line)
+	}
+	code = strings.Replace(code, line, line+`
+	server.cfg.OnMessage = func(_ *Client, m *Message) {
+		if m.Type == 1 {
+			panic("for the soak")
+		}
+		server.hub.Broadcast(m)
+	}
+`, 1)
+	dir := t.TempDir()
+	overlay := fmt.Sprintf(`{"Replace": {%q: %q}}`, main, dir+"/main.go")
+	for name, data := range map[string]string{"main.go": code, "overlay.json": overlay} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(data), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir + "/overlay.json"
 }
 
 // testFaults lets peers do all sorts of things for a while.
@@ -68,20 +96,22 @@ func testFaults(t *testing.T, program string) {
 	talk, hush := context.WithCancel(t.Context())
 	defer hush()
 	for sender := range 2 {
-		talkers.Go(func() { every(talk, 200*time.Millisecond, func() { c.say(t, sender) }) })
+		talkers.Go(func() { every(talk, 400*time.Millisecond, func() { c.say(t, sender) }) })
 	}
 	// The server gives a peer 6 seconds to answer a ping. A machine that is too busy
 	// for that shall not decide: other signs of life count as well.
 	talkers.Go(func() { every(talk, 20*time.Second, func() { c.live(t) }) })
+	panics := &fault{name: "panics", every: 100 * time.Millisecond, do: s.panic}
 	kinds := []*fault{
 		{name: "resets", every: 50 * time.Millisecond, do: s.reset},
-		{name: "half open", every: 500 * time.Millisecond, do: func() error { return s.vanish(shed) }},
-		{name: "stalled", every: time.Second, do: s.stall},
-		{name: "slow handshakes", every: 100 * time.Millisecond, do: s.slowHandshake},
+		{name: "half open", every: 500 * time.Millisecond, lasts: true, do: func() error { return s.vanish(shed) }},
+		{name: "stalled", every: time.Second, lasts: true, do: s.stall},
+		{name: "slow handshakes", every: 100 * time.Millisecond, lasts: true, do: s.slowHandshake},
 		{name: "too big", every: 100 * time.Millisecond, do: s.tooBig},
 		{name: "malformed", every: 50 * time.Millisecond, do: s.malformed},
+		panics,
 		{name: "comes and goes", every: 50 * time.Millisecond, do: s.comeAndGo},
-		{name: "floods", every: time.Second, serial: true, do: func() error { return c.flood(t, 2) }},
+		{name: "floods", every: 5 * time.Second, do: func() error { return c.flood(t, 2) }},
 	}
 	attack, stop := context.WithTimeout(t.Context(), *soak)
 	defer stop()
@@ -94,17 +124,17 @@ func testFaults(t *testing.T, program string) {
 					}
 					k.done.Add(1)
 				}
-				if k.serial {
-					once()
-				} else {
+				if k.lasts {
 					victims.Go(once)
+				} else {
+					once()
 				}
 			})
 		})
 	}
 	attackers.Wait()
 	peak := server.memory(t)
-	c.until(t, "only the healthy are left", func() bool { return server.online(t) == healthy })
+	c.until(t, "only the healthy are left", func() bool { return server.online() == healthy })
 	release()
 	victims.Wait()
 	c.until(t, "all other files are closed", func() bool { return server.files(t) == files })
@@ -114,9 +144,9 @@ func testFaults(t *testing.T, program string) {
 	talkers.Wait()
 	c.quiet(t)
 	c.leave(t)
-	eventually(t, "nobody is left", func() bool { return server.online(t) == 0 && server.files(t) == atFirst })
-	if n := server.logged("panic"); n > 0 {
-		t.Errorf("the server has logged %d panics", n)
+	eventually(t, "nobody is left", func() bool { return server.online() == 0 && server.files(t) == atFirst })
+	if n := server.logged("panic serving") + server.logged("msg=panic "); n != int(panics.done.Load()) {
+		t.Errorf("the server has logged %d panics, and %d are from the hook", n, panics.done.Load())
 	}
 	all, ours := server.goroutines(t)
 	if len(ours) > 0 {
@@ -132,6 +162,7 @@ func testFaults(t *testing.T, program string) {
 	t.Logf("soak: %v of faults: %s", *soak, strings.Join(counts, ", "))
 	t.Logf("soak: %d messages came to all of %d healthy peers, %d deliveries, none lost, the slowest to all in %v",
 		c.sent.Load(), healthy, c.delivered.Load(), time.Duration(c.slowest.Load()).Round(time.Millisecond))
+	t.Logf("soak: %d handshakes tried again", s.again.Load())
 	t.Logf("soak: memory %d MB before, %d MB at the end of the faults, %d MB after; open files %d before and after, %d without peers; %d goroutines in the end, %d of them of connections",
 		memory>>20, peak>>20, after>>20, files, atFirst, all, len(ours))
 }
@@ -169,12 +200,12 @@ func testNoFiles(t *testing.T, program string) {
 
 // fault is one way to behave badly, again and again.
 type fault struct {
-	name   string
-	every  time.Duration
-	serial bool         // the next begins when the last has ended
-	do     func() error // returns what the server has done wrong
-	done   atomic.Int64
-	wrong  atomic.Int64
+	name  string
+	every time.Duration
+	lasts bool         // the next does not wait for its end
+	do    func() error // returns what the server has done wrong
+	done  atomic.Int64
+	wrong atomic.Int64
 }
 
 // every calls f in intervals until ctx is done.
@@ -196,6 +227,7 @@ func every(ctx context.Context, interval time.Duration, f func()) {
 type street struct {
 	server *process
 	peers  atomic.Uint32
+	again  atomic.Int64 // handshakes that were tried again
 }
 
 // connect opens a TCP connection.
@@ -213,18 +245,20 @@ func (s *street) connect() (net.Conn, error) {
 }
 
 // dial opens a WebSocket. The server gives a handshake 5 seconds, and a machine that
-// is too busy for that shall not decide: five tries.
-func (s *street) dial() (conn *websocket.Conn, err error) {
+// is too busy for that shall not decide: it is tried for minutes.
+func (s *street) dial() (*websocket.Conn, error) {
+	const patience = 3 * time.Minute
 	dialer := websocket.Dialer{
 		NetDial:          func(string, string) (net.Conn, error) { return s.connect() },
-		HandshakeTimeout: 3 * time.Minute,
+		HandshakeTimeout: patience,
 	}
-	for range 5 {
-		if conn, _, err = dialer.Dial("ws://"+s.server.addr+"/ws", nil); err == nil {
-			break
+	for begin := time.Now(); ; s.again.Add(1) {
+		conn, _, err := dialer.Dial("ws://"+s.server.addr+"/ws", nil)
+		if err == nil || time.Since(begin) > patience {
+			return conn, err
 		}
+		time.Sleep(100 * time.Millisecond)
 	}
-	return conn, err
 }
 
 // reset hangs up in the middle of a message, with a TCP reset.
@@ -238,15 +272,26 @@ func (s *street) reset() error {
 	return conn.Close()
 }
 
-// vanish reads nothing and says nothing, as if the network were gone. The
-// connection stays open until the server has let go of it.
+// vanish is half open: the network drops all that comes for it, so that not even an
+// acknowledgment goes back. It stays so until the server has let go of it.
 func (s *street) vanish(shed <-chan struct{}) error {
 	conn, err := s.dial()
 	if err != nil {
 		return err
 	}
+	tcp := conn.NetConn().(*net.TCPConn)
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var dropAll error
+	raw.Control(func(fd uintptr) {
+		//lint:ignore SA1019 golang.org/x/net, which should take its place, is not a requirement here
+		dropAll = syscall.AttachLsf(int(fd), []syscall.SockFilter{{Code: syscall.BPF_RET | syscall.BPF_K}})
+	})
 	<-shed
-	return conn.Close()
+	tcp.SetLinger(0) // as nobody would answer its goodbye
+	return errors.Join(dropAll, conn.Close())
 }
 
 // stall reads nothing and sends pings as fast as it can, until it is cut off.
@@ -270,12 +315,10 @@ func (s *street) slowHandshake() error {
 		return err
 	}
 	defer conn.Close()
-	if _, err := conn.Write([]byte("GET /ws HTTP/1.1\r\nHost: a\r\n")); err != nil {
-		return err
-	}
-	conn.SetReadDeadline(time.Now().Add(3 * time.Minute))
-	if answer, err := io.ReadAll(conn); err != nil {
-		return fmt.Errorf("the server has answered %q, and then: %w", answer, err)
+	conn.SetDeadline(time.Now().Add(3 * time.Minute))
+	conn.Write([]byte("GET /ws HTTP/1.1\r\nHost: a\r\n"))
+	if answer, err := io.ReadAll(conn); errors.Is(err, os.ErrDeadlineExceeded) {
+		return fmt.Errorf("the server has answered %q and not hung up", answer)
 	}
 	return nil
 }
@@ -303,6 +346,11 @@ func (s *street) malformed() error {
 		code = websocket.CloseInvalidFramePayloadData
 	}
 	return s.provoke(code, frames[i])
+}
+
+// panic sends what the hook panics for.
+func (s *street) panic() error {
+	return s.provoke(websocket.CloseInternalServerErr, []byte{0x81, 0x80, 0, 0, 0, 0})
 }
 
 // comeAndGo says goodbye and waits for the answer.
@@ -362,6 +410,10 @@ func (s *street) gather(t *testing.T, peers int) *crowd {
 		}
 		t.Cleanup(func() { conn.Close() })
 		c.conns = append(c.conns, conn)
+		// Room for a whole window, so that the server never waits for a healthy peer.
+		if err := conn.NetConn().(*net.TCPConn).SetReadBuffer(256 << 10); err != nil {
+			t.Fatal(err)
+		}
 		// gorilla's own handler gives up after a second, which a busy machine may take.
 		conn.SetPingHandler(func(payload string) error {
 			return conn.WriteControl(websocket.PongMessage, []byte(payload), time.Now().Add(time.Minute))
@@ -379,7 +431,7 @@ func (s *street) gather(t *testing.T, peers int) *crowd {
 			conn.Close()
 		}
 	})
-	eventually(t, "all are online", func() bool { return s.server.online(t) == peers })
+	eventually(t, "all are online", func() bool { return s.server.online() == peers })
 	return c
 }
 
