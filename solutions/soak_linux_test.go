@@ -257,7 +257,11 @@ func (s *street) dial() (*websocket.Conn, error) {
 		if err == nil || time.Since(begin) > patience {
 			return conn, err
 		}
-		time.Sleep(100 * time.Millisecond)
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-s.server.ended:
+			return nil, errors.New("the server has ended")
+		}
 	}
 }
 
