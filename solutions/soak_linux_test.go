@@ -105,7 +105,7 @@ func testFaults(t *testing.T, program string) {
 	kinds := []*fault{
 		{name: "resets", every: 50 * time.Millisecond, do: s.reset},
 		{name: "half open", every: 500 * time.Millisecond, lasts: true, do: func() error { return s.vanish(shed) }},
-		{name: "stalled", every: time.Second, lasts: true, do: s.stall},
+		{name: "stalled", every: time.Second, lasts: true, do: func() error { return s.stall(shed) }},
 		{name: "slow handshakes", every: 100 * time.Millisecond, lasts: true, do: s.slowHandshake},
 		{name: "too big", every: 100 * time.Millisecond, do: s.tooBig},
 		{name: "malformed", every: 50 * time.Millisecond, do: s.malformed},
@@ -299,12 +299,15 @@ func (s *street) vanish(shed <-chan struct{}) error {
 }
 
 // stall reads nothing and sends pings as fast as it can, until it is cut off.
-func (s *street) stall() error {
+func (s *street) stall(shed <-chan struct{}) error {
 	conn, err := s.dial()
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	go func() {
+		<-shed // its kernel may be the last to know: no more gets through to it
+		conn.Close()
+	}()
 	conn.NetConn().(*net.TCPConn).SetReadBuffer(16 << 10) // or the kernel lets it grow
 	ping := append([]byte{0x89, 0x80 | 125, 0, 0, 0, 0}, make([]byte, 125)...)
 	for err == nil {
