@@ -53,6 +53,14 @@ var changes = map[string]struct{ added, changed, removed string }{
 			handshakeBurst host messageBurst newGate newLimiter parseAddr slotRetry sweepPeriod`,
 		changed: `(*Client).readMessages (*Server).ServeHTTP Client Config NewServer Server parseFlags`,
 	},
+	"09-throughput": {
+		added: `(*Client).enqueue (*Client).writeBatch (*corkedConn).Write (*corkedConn).hold (*frame).cost
+			(*sendQueue).add (*sendQueue).drop (*sendQueue).take (*sendQueue).wake batchSize buffers corkedConn
+			corker corker.Hijack frame frameCost keptCapacity newFrame sendQueue sendQueueBytes`,
+		changed: `(*Client).Send (*Client).flush (*Client).writeMessages (*Hub).Broadcast (*Server).ServeHTTP
+			Client NewServer newClient`,
+		removed: `sendQueueSize`,
+	},
 }
 
 // Between two solutions only the declarations change that the table names, and a

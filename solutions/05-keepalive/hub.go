@@ -55,7 +55,7 @@ func (h *Hub) Send(id string, m *Message) error {
 }
 
 // Broadcast queues m for every client. It does not wait for any of them: one
-// that is too slow is cut off by its Send.
+// that is too slow is cut off.
 func (h *Hub) Broadcast(m *Message) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()

@@ -27,6 +27,7 @@ const chat = "gorilla's chat" // what the others are compared with
 
 var peers = []peer{
 	{name: "08-limits", folder: "../..", target: "./solutions/08-limits", flags: []string{"-max-per-ip=0", "-handshake-rate=0", "-message-rate=0"}},
+	{name: "09-throughput", folder: "../..", target: "./solutions/09-throughput", flags: []string{"-max-per-ip=0", "-handshake-rate=0", "-message-rate=0"}},
 	{name: "bare gorilla", folder: ".", target: "./peers/bare"},
 	{name: chat, folder: ".", target: "github.com/gorilla/websocket/examples/chat"},
 	{name: "melody", folder: ".", target: "./peers/melody"},

@@ -53,8 +53,8 @@ func NewServer(cfg Config) *Server {
 // ServeHTTP upgrades the request and returns when the connection has ended.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// TODO(1.1): upgrade the request. If that fails, log why and go no further.
-	// TODO(1.2): echo what the peer sends.
 	// TODO(1.5): close the connection, whatever ends the echo.
+	// TODO(1.2): echo what the peer sends.
 }
 
 // echo sends each message back, until the connection fails or the peer closes

@@ -172,9 +172,9 @@ func broadcastToStalled(s *scene) {
 		p.Stall()
 	}
 	s.Settle()
-	for i, text := range texts("news", 2*sendQueueSize) {
+	for i, text := range s.heavy("news", 2*sendQueueSize) {
 		if i < 3 {
-			s.Did("Broadcast(%q)", text)
+			s.Did("Broadcast(%q)", strings.TrimSpace(text))
 		} else if i == 3 {
 			s.Did("and so on, up to %d messages", 2*sendQueueSize)
 		}
@@ -183,7 +183,7 @@ func broadcastToStalled(s *scene) {
 			waits, loses = causeFullWaits, "Broadcast stops at the first client whose Send returns an error, or ends others with it. The error of one client is no matter of anybody else."
 		}
 		if !s.Start(func() { s.Broadcast([]byte(text)) }).Within(0) {
-			s.FailBecause(waits, "Broadcast(%q) did not return at once: a peer who does not read delays it.", text)
+			s.FailBecause(waits, "Broadcast(%q) did not return at once: a peer who does not read delays it.", strings.TrimSpace(text))
 		}
 		s.Settle()
 		for _, p := range []*wstest.Peer{ann, bob} {
@@ -208,10 +208,10 @@ func broadcastWhileEnding(s *scene) {
 	s.Did("the server's write to eve takes long to fail")
 	eve.HoldWrites()
 	s.Did("%d messages are broadcast", 2*sendQueueSize)
-	for _, text := range texts("news", 2*sendQueueSize) {
+	for _, text := range s.heavy("news", 2*sendQueueSize) {
 		if !s.Start(func() { s.Broadcast([]byte(text)) }).Within(0) {
 			s.FailBecause("Send waits until the connection of the slow peer has ended. It must only begin that end.",
-				"Broadcast(%q) did not return at once: it waits for the end of eve's connection.", text)
+				"Broadcast(%q) did not return at once: it waits for the end of eve's connection.", strings.TrimSpace(text))
 		}
 		s.Settle()
 	}
@@ -224,7 +224,7 @@ func sendUntilFull(s *scene) {
 	eve.StopReading()
 	s.Did("%d messages are sent to eve's id", 2*sendQueueSize)
 	refused := false
-	for i, text := range texts("for eve", 2*sendQueueSize) {
+	for i, text := range s.heavy("for eve", 2*sendQueueSize) {
 		var err error
 		if !s.Start(func() { err = s.Send(id, text) }).Within(0) {
 			s.FailBecause("Send still waits for room in the queue, as it did in step 3.",
@@ -259,12 +259,12 @@ func evict(s *scene) {
 			if ann.Gone() {
 				cause = "ann is cut off for another's full queue: the error of one client is no matter of the one who sends, or of anybody else."
 			}
-			s.FailBecause(cause, "ann, who reads, should have got %q, and got %v.", text, got)
+			s.FailBecause(cause, "ann, who reads, should have got %q, and got %v.", strings.TrimSpace(text), got)
 		}
 	}
 	s.Did("%d messages are broadcast", sendQueueSize-2)
 	var queued weak.Pointer[byte]
-	for _, text := range texts("news", sendQueueSize-2) {
+	for _, text := range s.heavy("news", sendQueueSize-2) {
 		message := append(make([]byte, 0, 1024), text...)
 		s.broadcastAtOnce(message)
 		annGets(text)
@@ -277,9 +277,9 @@ func evict(s *scene) {
 		}
 	}
 	bob.ResumeReading()
-	bob.WantText(texts("news", sendQueueSize-2)...)
+	bob.WantText(s.heavy("news", sendQueueSize-2)...)
 	s.Did("and ann sends 10 more")
-	for _, text := range texts("more", 10) {
+	for _, text := range s.heavy("more", 10) {
 		ann.SendQuietly(text)
 		annGets(text)
 	}
@@ -288,7 +288,7 @@ func evict(s *scene) {
 		s.FailBecause("a full send queue does not end its client; or the end waits for the write pump, or for a write. That write is blocked, and only a socket that is closed ends it: finish with CloseAbnormalClosure.",
 			"eve's connection is still open on the server's side, although her queue has been full.")
 	}
-	bob.WantText(texts("more", 10)...)
+	bob.WantText(s.heavy("more", 10)...)
 	s.wantCount(2, causeGone, causeStays)
 	s.broadcastAtOnce([]byte("goodbye"))
 	annGets("goodbye")
@@ -313,7 +313,8 @@ func evictThenLook(s *scene) {
 	s.Did("the server's write to eve takes long to fail")
 	eve.HoldWrites()
 	s.Did("%d messages are broadcast, each by a goroutine of its own, with GET /online, a handshake and ann's leaving at the end", sendQueueSize+2)
-	news := func() { s.Broadcast([]byte("news")) }
+	text := s.heavy("news", 1)[0]
+	news := func() { s.Broadcast([]byte(text)) }
 	does := []func(){
 		func() { s.Get("/online") },
 		news,
@@ -384,7 +385,7 @@ func hearNobodyCutOff(s *scene) {
 	ann, eve := s.Connect("ann"), s.Connect("eve")
 	eve.StopReading()
 	s.Did("%d messages are broadcast, more than eve's queue holds", 2*sendQueueSize)
-	for _, text := range texts("news", 2*sendQueueSize) {
+	for _, text := range s.heavy("news", 2*sendQueueSize) {
 		s.broadcastAtOnce([]byte(text))
 	}
 	ann.Messages()
@@ -402,8 +403,9 @@ func hearNobodyCutOff(s *scene) {
 func hearNothingInTheBuffer(s *scene) {
 	ann, eve := s.Connect("ann"), s.Connect("eve")
 	eve.StopReading()
-	s.Did("%d messages are broadcast: eve's queue is nearly full", sendQueueSize-4)
-	for _, text := range texts("news", sendQueueSize-4) {
+	news := s.allBut(4)
+	s.Did("%d messages are broadcast: eve's queue is nearly full", len(news))
+	for _, text := range news {
 		s.broadcastAtOnce([]byte(text))
 	}
 	ann.Messages()

@@ -81,7 +81,7 @@ type Promise struct {
 func (p Promise) String() string { return p.Task + " " + p.Name }
 
 // Steps is the number of steps that have a contract.
-const Steps = 8
+const Steps = 9
 
 // Promises returns the promises that step n (1 to [Steps]) adds, in the order of
 // its lesson.
@@ -89,4 +89,4 @@ func Promises(n int) []Promise {
 	return contracts[n-1]
 }
 
-var contracts = [Steps][]Promise{upgrade, pumps, hub, broadcast, keepalive, shutdown, recovery, limits}
+var contracts = [Steps][]Promise{upgrade, pumps, hub, broadcast, keepalive, shutdown, recovery, limits, throughput}

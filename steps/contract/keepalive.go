@@ -95,6 +95,9 @@ var keepalive = []Promise{
 				var day time.Duration
 				for _, d := range []time.Duration{2 * pongWait, time.Hour, 23 * time.Hour} {
 					s.Pass(d)
+					if ann.Gone() && len(ann.Pings()) == 0 {
+						s.FailBecause("there are no pings yet: do 5.1 first.", "ann is gone, and has got no ping that she could have answered.")
+					}
 					ann.WantOpen("she has answered every ping")
 					day += d
 				}

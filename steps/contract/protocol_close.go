@@ -42,6 +42,8 @@ var protocolClose = []protocolSection{
 			for range 12 {
 				w.Broadcast([]byte(text))
 				w.relayed = append(w.relayed, wstest.Text(text))
+				w.bob.Want(w.relayed...) // else one that reads would be too slow, too
+				w.relayed = nil
 			}
 			w.send(closeFrame(1000, ""))
 			for open := true; open; {

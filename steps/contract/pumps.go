@@ -357,6 +357,8 @@ var pumps = []Promise{
 // causeLost is what usually loses a message at this step.
 func (s *scene) causeLost() string {
 	switch {
+	case s.step >= 9:
+		return "drop does not wake the write pump for what is left."
 	case s.step >= 8:
 		return "what is over the rate is dropped. It must wait for its turn."
 	case s.step >= 4:

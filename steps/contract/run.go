@@ -31,6 +31,11 @@ const (
 	handshakeBurst = 20
 	messageRate    = 20 // a second
 	messageBurst   = 40
+
+	// From step 9 a queue is bounded in bytes, not in messages. A message counts its
+	// own and frameCost.
+	sendQueueBytes = 2 << 20
+	frameCost      = 64
 )
 
 // grace is what a server may take beyond a deadline: to send a close frame, and
@@ -108,6 +113,7 @@ func readAbout(step int, p Promise) string {
 // Folders are the names of the steps' folders, under steps/ and solutions/.
 var Folders = [Steps]string{
 	"01-upgrade", "02-pumps", "03-hub", "04-broadcast", "05-keepalive", "06-shutdown", "07-recover", "08-limits",
+	"09-throughput",
 }
 
 // trial is the test of one promise: one or more scenarios.
@@ -258,6 +264,34 @@ func texts(prefix string, n int) []string {
 		all[i] = fmt.Sprintf("%s %d", prefix, i+1)
 	}
 	return all
+}
+
+// heavy returns n different texts, of which the queue of one peer has room for
+// sendQueueSize.
+func (s *scene) heavy(prefix string, n int) []string {
+	all := texts(prefix, n)
+	if s.step >= 9 {
+		for i, text := range all {
+			all[i] = padded(text, sendQueueBytes/sendQueueSize)
+		}
+	}
+	return all
+}
+
+// allBut returns texts that leave room in a queue for n others, of a few bytes.
+func (s *scene) allBut(n int) []string {
+	if s.step < 9 {
+		return texts("news", sendQueueSize-n)
+	}
+	// All but a few bytes, whether frameCost counts, as it should, or not.
+	all := s.heavy("news", sendQueueSize-1)
+	left := sendQueueBytes - (sendQueueSize-1)*len(all[0])
+	return append(all, padded("last", left-5*n+frameCost))
+}
+
+// padded returns text with spaces behind it, so that it counts cost in a queue.
+func padded(text string, cost int) string {
+	return text + strings.Repeat(" ", cost-frameCost-len(text))
 }
 
 func long(n int) string { return strings.Repeat("x", n) }

@@ -213,7 +213,7 @@ func (s *scene) wantRefused(host, origin, why string) {
 }
 
 // causeParse is what usually makes a check of the origin panic.
-const causeParse = "the error of url.Parse is ignored. With an error the URL is nil."
+const causeParse = "the error of url.Parse is ignored: with an error the URL is nil. Or the error of Upgrade is: after a refusal conn is nil."
 
 // offer is the handshake of a browser, which offers to compress messages.
 var offer = wstest.Request{Header: http.Header{"Sec-WebSocket-Extensions": {"permessage-deflate; client_max_window_bits"}}}

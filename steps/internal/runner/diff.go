@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"example.com/wsworkshop/steps/contract"
 	"example.com/wsworkshop/steps/internal/starters"
 	"example.com/wsworkshop/steps/internal/workshop"
 )
@@ -61,7 +62,7 @@ func (a *app) stepAfterFirst(command string, words []string) (s, before workshop
 		return s, before, err
 	}
 	if s.Number == 1 {
-		return s, before, usageError(command + ": before step 1 there is none. The steps are 2 to 8.")
+		return s, before, usageError(fmt.Sprintf("%s: before step 1 there is none. The steps are 2 to %d.", command, contract.Steps))
 	}
 	return s, a.steps[s.Number-2], nil
 }

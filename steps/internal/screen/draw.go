@@ -22,7 +22,7 @@ func Here(all []verdict.Verdict) verdict.Verdict {
 // Map draws all steps, where the learner is, and what is next.
 func (s Screen) Map(all []verdict.Verdict) string {
 	var b strings.Builder
-	b.WriteString("\n" + s.paint(bold, "A real-time WebSocket server, in eight steps") + "\n\n")
+	b.WriteString("\n" + s.paint(bold, "A real-time WebSocket server, in eight steps and one more") + "\n\n")
 	b.WriteString(s.paint(faint, fmt.Sprintf("%38s%s", "", "lesson to read")) + "\n")
 	here := Here(all)
 	for _, v := range all {

@@ -69,6 +69,7 @@ type serverConn struct {
 	mu         sync.Mutex // guards what follows
 	readers    int
 	writers    int
+	writes     int  // calls of Write
 	twoReaders bool // two goroutines were in Read at once
 	twoWriters bool // two goroutines were in Write at once
 	reset      bool // the peer has reset the connection
@@ -120,6 +121,7 @@ func (c *serverConn) Write(p []byte) (int, error) {
 		return 0, c.opError("write", syscall.ECONNRESET)
 	}
 	c.writers++
+	c.writes++
 	c.twoWriters = c.twoWriters || c.writers > 1
 	c.mu.Unlock()
 

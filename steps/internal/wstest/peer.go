@@ -226,6 +226,14 @@ func (p *Peer) HoldWrites() {
 // ReleaseWrites ends HoldWrites.
 func (p *Peer) ReleaseWrites() { close(p.server.released) }
 
+// Writes returns how often the server has called Write on the connection to the
+// peer. On TCP, each is one call of the operating system.
+func (p *Peer) Writes() int {
+	p.server.mu.Lock()
+	defer p.server.mu.Unlock()
+	return p.server.writes
+}
+
 func (p *Peer) readLoop() {
 	buf := make([]byte, 16<<10)
 	for {

@@ -1,0 +1,43 @@
+package main
+
+import (
+	"testing"
+
+	"example.com/wsworkshop/steps/contract"
+	"github.com/gorilla/websocket"
+)
+
+// TestServer holds this step's server to the contracts of steps 1 to 9.
+func TestServer(t *testing.T) {
+	contract.Run(t, 9, start)
+}
+
+// BenchmarkFanOut measures what it takes to bring a message to 100 receivers.
+func BenchmarkFanOut(b *testing.B) {
+	contract.BenchmarkFanOut(b, start)
+}
+
+// start tells the contracts how to reach this step's server.
+func start(cfg contract.Config) contract.Server {
+	c := Config{Log: cfg.Log, Origins: cfg.Origins, AnyOrigin: cfg.AnyOrigin}
+	c.Limits = DefaultLimits()
+	c.Limits.TrustedProxies = cfg.TrustedProxies
+	if cfg.OnJoin != nil {
+		c.OnJoin = func(c *Client) { cfg.OnJoin(c.ID) }
+	}
+	if cfg.OnMessage != nil {
+		c.OnMessage = func(c *Client, m *Message) { cfg.OnMessage(c.ID, string(m.Data)) }
+	}
+	server := NewServer(c)
+	return contract.Server{
+		HTTP: newHTTPServer(server, cfg.Log),
+		Main: main,
+		Send: func(id, text string) error {
+			return server.hub.Send(id, &Message{Type: websocket.TextMessage, Data: []byte(text)})
+		},
+		Broadcast: func(text []byte) {
+			server.hub.Broadcast(&Message{Type: websocket.TextMessage, Data: text})
+		},
+		Shutdown: server.Shutdown,
+	}
+}
