@@ -27,7 +27,6 @@ var saysANumber = []struct {
 	{regexp.MustCompile(`send queue fills: (\d+) messages`), "sendQueueSize"},
 	{regexp.MustCompile("`Client.send`, (\\d+) messages"), "sendQueueSize"},
 	{regexp.MustCompile(`empties: (\d+) places`), "sendQueueSize"},
-	{regexp.MustCompile(`with up to (\d+) messages in the queue and (\d+) seconds for each`), "sendQueueSize writeWait"},
 	{regexp.MustCompile(`that is read: (\d+) KiB`), "maxMessageSize"},
 	{regexp.MustCompile(`longer than (\d+) KiB`), "maxMessageSize"},
 	{regexp.MustCompile(`is still cut off after (\d+) seconds`), "pongWait"},

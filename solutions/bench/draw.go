@@ -51,7 +51,7 @@ var tables = map[string][]column{
 		{"p50", "p50 us", "%.0f µs", false}, {"p99", "p99 us", "%.0f µs", false}, {"failed", "failed", "%.0f", false},
 	},
 	"many": {
-		{"idle", "idle bytes each", "%.0f B", false}, {"to chat", "idle bytes each", "%.2f", true}, {"after a message", "bytes each after a message", "%.0f B", false},
+		{"idle", "idle bytes each", "%.0f B", false}, {"to chat", "idle bytes each", "%.2f", true}, {"after a message", "bytes each after a message", "%.0f B", false}, {"to chat", "bytes each after a message", "%.2f", true},
 		{"told goodbye", "told", "%.0f", false}, {"last told", "last told ms", "%.0f ms", false}, {"last gone", "last gone ms", "%.0f ms", false}, {"process ended", "process ended ms", "%.0f ms", false},
 	},
 }

@@ -110,8 +110,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.log.Info("connected", "addr", r.RemoteAddr)
 	served = true
 	go func() {
-		// TODO(8.1): leave the gate when serve has returned.
 		defer s.hub.Leave()
+		// TODO(8.1): leave the gate, too, when serve has returned.
 		s.serve(c)
 	}()
 }

@@ -53,7 +53,7 @@ var limits = []Promise{
 	},
 	{
 		Task: "8.2", Name: "handshakes are rated, and the wait that is told is true",
-		cause: "no limiter for each address, or another rate, or another burst: handshakeRate a second, and four seconds' worth at once.",
+		cause: "no limiter for each address, or another rate, or another burst: Limits.HandshakeRate a second, and four seconds' worth at once.",
 		test: func(t *trial) {
 			t.scene(func(s *scene) {
 				n := s.hammer("10.9.0.1", 3*handshakeBurst)
@@ -95,7 +95,7 @@ var limits = []Promise{
 	},
 	{
 		Task: "8.3", Name: "a flooding peer is slowed to its rate, loses nothing and disturbs nobody",
-		cause: "the read pump does not wait for its turn after each message, before it hands it on (pace). To wait is all that it must do: no message is dropped, and the connection goes on.",
+		cause: "the read pump does not wait for its turn after each message, before it hands it on (pace). To wait is all that it must do: no message is dropped, and the connection goes on. Or c.pacer is nil, and pace panics.",
 		test: func(t *trial) {
 			t.scene(func(s *scene) {
 				ann, bob, cat := s.Connect("ann"), s.Connect("bob"), s.Connect("cat")
@@ -169,7 +169,7 @@ var limits = []Promise{
 	},
 	{
 		Task: "8.4", Name: "X-Forwarded-For counts only from trusted proxies, read from the right",
-		cause: "the header is believed from anybody, or its first entry is taken, which is whatever the client has sent.",
+		cause: "the header is believed from anybody, or its first entry is taken, which is whatever the client has sent; or only the first of several header lines is read.",
 		test:  forwarded,
 	},
 	{
@@ -477,7 +477,7 @@ func forgetting(t *trial) {
 			s.Fail("%d of the first handshakes of an address got 429.", refused)
 		}
 		if grown := int64(last) - int64(first); grown > (rounds-2)*each*80 {
-			s.FailBecause("an address that has gone is never deleted.",
+			s.FailBecause("an address that has gone is never deleted, or still has a slot that nobody gave back (8.1).",
 				"after %d hours the server needs much more memory than after two: it remembers all addresses.", rounds)
 		}
 	})
