@@ -126,7 +126,7 @@ func TestNothingInline(t *testing.T) {
 func TestLessonsLinkToExperiments(t *testing.T) {
 	_, page := do(t, "GET", "/")
 	lessons, err := filepath.Glob("../steps/0*/README.md")
-	if err != nil || len(lessons) != 8 {
+	if err != nil || len(lessons) != 9 {
 		t.Fatalf("%d lessons, %v", len(lessons), err)
 	}
 	link := regexp.MustCompile(`http://127\.0\.0\.1:8080/#([a-z-]+)`)

@@ -1,0 +1,127 @@
+package solutions
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// process is a running program of solutions/08-limits.
+type process struct {
+	*exec.Cmd
+	addr  string        // where it listens
+	ended chan struct{} // closed when it has ended and all of its log is read
+	err   error         // how it ended; read it after ended is closed
+
+	mu  sync.Mutex // guards what follows
+	log bytes.Buffer
+}
+
+// buildServer builds the program of the last solution and returns its path.
+func buildServer(t *testing.T, flags ...string) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "server")
+	cmd := exec.CommandContext(t.Context(), "go", slices.Concat([]string{"build", "-o", program}, flags, []string{"./solutions/08-limits"})...)
+	cmd.Dir = root
+	if output, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", cmd, err, output)
+	}
+	return program
+}
+
+var listening = regexp.MustCompile(`msg=listening url=http://(\S+)`)
+
+// startProcess runs the server and waits until it listens. It is killed at the
+// end of the test if it still runs then.
+func startProcess(t *testing.T, name string, args ...string) *process {
+	t.Helper()
+	p := &process{Cmd: exec.Command(name, args...), ended: make(chan struct{})}
+	p.Env = append(os.Environ(), "GOTRACEBACK=all") // on SIGQUIT: all goroutines, without the runtime's own
+	stderr, err := p.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	listens := make(chan string, 1)
+	go func() {
+		defer close(p.ended)
+		lines := bufio.NewReader(stderr)
+		for {
+			line, err := lines.ReadString('\n')
+			p.mu.Lock()
+			p.log.WriteString(line)
+			p.mu.Unlock()
+			if m := listening.FindStringSubmatch(line); m != nil {
+				listens <- m[1]
+			}
+			if err != nil {
+				break
+			}
+		}
+		p.err = p.Wait()
+	}()
+	t.Cleanup(func() {
+		p.Process.Kill()
+		<-p.ended
+	})
+	select {
+	case p.addr = <-listens:
+	case <-p.ended:
+		t.Fatalf("%s has not begun to listen: %v\n%s", p, p.err, p.records())
+	}
+	return p
+}
+
+// records returns what the server has logged so far.
+func (p *process) records() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.log.String()
+}
+
+// logged returns how many lines of the log have a text.
+func (p *process) logged(text string) int { return strings.Count(p.records(), text) }
+
+// online returns how many clients the server says it has, or -1 if a machine that is
+// too busy gets no answer in the server's time.
+func (p *process) online() int {
+	get := http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // no file stays open for it
+	response, err := get.Get("http://" + p.addr + "/online")
+	if err != nil {
+		return -1
+	}
+	defer response.Body.Close()
+	var answer struct{ Online int }
+	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil {
+		return -1
+	}
+	return answer.Online
+}
+
+// eventually waits for a condition. The limit is for a server that never gets
+// there; a busy machine stays far from it.
+func eventually(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	limit := time.After(3 * time.Minute)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !condition() {
+		select {
+		case <-tick.C:
+		case <-limit:
+			t.Fatalf("after 3 minutes it is still not so that %s", what)
+		}
+	}
+}
