@@ -255,7 +255,7 @@ func evict(s *scene) {
 	annGets := func(text string) {
 		s.Settle()
 		if got := ann.Messages(); len(got) != 1 || string(got[0].Payload) != text {
-			cause := "Broadcast does not send to all clients when the queue of one is full."
+			cause := "Broadcast does not send to all clients when the queue of one is full, or waits for that one (4.2)."
 			if ann.Gone() {
 				cause = "ann is cut off for another's full queue: the error of one client is no matter of the one who sends, or of anybody else."
 			}
@@ -431,7 +431,7 @@ func sendToNobodyCutOff(s *scene) {
 	s.Did("Send(eve's id, ...) is called")
 	for range 20 { // a select with several ways out takes any of them
 		if s.Send(id, "hello") == nil {
-			s.FailBecause("Send does not look first whether the connection has ended: a select with a case for that, and one for the queue, takes any of the two.",
+			s.FailBecause("Send does not look first whether the connection has ended: a select with a case for that, and one for the queue, takes any of the two. Or finished still says false (4.3).",
 				"Send to eve's id returned no error, although her connection has ended: the message is in a queue that nobody will empty.")
 		}
 	}
