@@ -208,6 +208,8 @@ func (b *Bench) ConnectFrom(name string, r Request) *Peer {
 	switch saw := fmt.Sprintf("%s could not connect: %s. A handshake is answered with 101.", name, answer); {
 	case answer.Status == http.StatusTooManyRequests:
 		b.FailBecause("the cap, the rate or the burst of step 8 is lower than it should be, or counts all addresses together.", "%s", saw)
+	case answer.Status == http.StatusOK:
+		b.FailBecause("ServeHTTP does not call Upgrade (task 1.1).", "%s", saw)
 	case peer == nil:
 		b.Fail("%s", saw)
 	}
