@@ -276,7 +276,8 @@ func (c *Client) flush() error {
 	return nil
 }
 
-// writeBatch writes the frames that were taken from the queue: it corks all but the last.
+// writeBatch writes the frames that were taken from the queue, which then forgets
+// them.
 func (c *Client) writeBatch(batch []*frame) error {
 	last := len(batch) - 1
 	if last > 0 {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"time"
 )
 
 // corkedConn is a connection that can hold frames back, to write them together
@@ -42,8 +43,10 @@ func (c *corkedConn) Write(p []byte) (int, error) {
 		return c.Conn.Write(p)
 	}
 	held.Write(p)
+	// A pong's deadline may be near: it has waited for the write before this one.
+	c.Conn.SetWriteDeadline(time.Now().Add(writeWait))
 	_, err := held.WriteTo(c.Conn)
-	held.Reset()
+	held.Reset() // after an error the rest is still in it
 	buffers.Put(held)
 	if err != nil {
 		return 0, err

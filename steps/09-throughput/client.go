@@ -169,8 +169,8 @@ func (c *Client) Send(m *Message) error {
 
 // enqueue is Send for a message that is a frame already.
 func (c *Client) enqueue(f *frame) error {
-	// TODO(9.1): add f to the queue. What Send has done so far when the channel was
-	// full, do when add reports false.
+	// TODO(9.1): do what Send has done so far, but with queue.add: look at finished
+	// first, and cut the peer off when add reports false.
 	return nil
 }
 
@@ -294,7 +294,8 @@ func (c *Client) flush() error {
 	}
 }
 
-// writeBatch writes the frames that were taken from the queue: it corks all but the last.
+// writeBatch writes the frames that were taken from the queue, which then forgets
+// them.
 func (c *Client) writeBatch(batch []*frame) error {
 	// TODO(9.1): write each frame's message; then drop them from the queue.
 	// TODO(9.2): hold all but the last back, and write the last.

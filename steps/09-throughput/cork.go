@@ -29,7 +29,7 @@ func (c *corkedConn) hold(frames []*frame) {
 // Write writes what is held back and then p, in one go.
 func (c *corkedConn) Write(p []byte) (int, error) {
 	// TODO(9.2): take held away, under the lock; if there was some, write p to it, and all
-	// of it to the connection, in one call, with the lock released.
+	// of it to the connection, in one call, with the lock released and writeWait anew.
 	return c.Conn.Write(p)
 }
 
