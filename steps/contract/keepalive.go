@@ -136,7 +136,7 @@ var keepalive = []Promise{
 				s.Pass(10*pingPeriod + time.Second - 20*time.Second - pongWait - grace)
 				if ann.Gone() {
 					s.FailBecause("there are no pings, or not every 54 s: do 5.1 first. Or her answers do not count.",
-						"ann is gone already. She has got %d pings and answered each.", len(ann.Pings()))
+						"ann is gone already. She would have answered each ping, and has got %d.", len(ann.Pings()))
 				}
 				s.Did("ann has just answered a ping, a second ago")
 				ann.Vanish()

@@ -24,7 +24,7 @@ var throughput = []Promise{
 	},
 	{
 		Task: "9.2", Name: "what waits for a peer goes out in one write, one frame a message, and waits for nothing",
-		cause: "the frames that were taken from the queue are written one by one, or the connection below gorilla's is not a corkedConn; or drop does not wake the write pump.",
+		cause: "the frames that were taken from the queue are written one by one, or the connection below gorilla's is not a corkedConn; or drop does not wake the write pump; or a buffer goes back into the pool with something in it.",
 		test: func(t *trial) {
 			t.scene(oneWrite)
 			t.scene(bothTypes)
@@ -147,7 +147,7 @@ func allBeforeTheEnd(s *scene) {
 	ann.ResumeReading()
 	for i, text := range news {
 		if got, ok := ann.Next(); !ok || string(got.Payload) != text {
-			s.FailBecause("flush writes one batch, and not all that is queued.",
+			s.FailBecause("flush writes one batch, and not all that is queued. Or a buffer comes out of the pool with something in it: Reset it before you put it back.",
 				"ann got %d of the %d messages that had been queued before Shutdown.", i, len(news))
 		}
 	}
