@@ -131,11 +131,12 @@ func framesOnce(s *scene) {
 	}
 }
 
-// allBeforeTheEnd shuts down while more waits than one write takes.
+// allBeforeTheEnd shuts down while more waits than some writes take: a select may
+// take some batches before it sees the end.
 func allBeforeTheEnd(s *scene) {
 	ann := s.Connect("ann")
 	ann.StopReading()
-	news := texts("news", 100)
+	news := texts("news", 1000)
 	s.Did("%d messages of about 1,000 bytes are broadcast", len(news))
 	for i := range news {
 		news[i] = padded(news[i], 1000+frameCost)
