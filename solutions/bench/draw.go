@@ -20,14 +20,18 @@ type column struct {
 	ratio  bool
 }
 
+// fanOutColumns are the columns for both scenarios of fan-out.
+var fanOutColumns = []column{
+	{"deliveries a second", "per second", "%.0f", false}, {"to chat", "per second", "%.2f", true},
+	{"server CPU each", "server ns each", "%.0f ns", false}, {"to chat", "server ns each", "%.2f", true},
+	{"generator CPU each", "load ns each", "%.0f ns", false},
+	{"expected", "expected", "%.0f", false}, {"lost", "lost", "%.0f", false}, {"evicted", "evicted", "%.0f", false},
+}
+
 // tables are the columns for each scenario.
 var tables = map[string][]column{
-	"fanout": {
-		{"deliveries a second", "per second", "%.0f", false}, {"to chat", "per second", "%.2f", true},
-		{"server CPU each", "server ns each", "%.0f ns", false}, {"to chat", "server ns each", "%.2f", true},
-		{"generator CPU each", "load ns each", "%.0f ns", false},
-		{"expected", "expected", "%.0f", false}, {"lost", "lost", "%.0f", false}, {"evicted", "evicted", "%.0f", false},
-	},
+	"fanout": fanOutColumns,
+	"deep":   fanOutColumns,
 	"rate": {
 		{"p50", "p50 us", "%.0f µs", false}, {"p99", "p99 us", "%.0f µs", false}, {"p99 to chat", "p99 us", "%.2f", true},
 		{"server CPU each", "server ns each", "%.0f ns", false}, {"to chat", "server ns each", "%.2f", true},

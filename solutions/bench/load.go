@@ -166,9 +166,10 @@ func (l *load) untilAllHear() error {
 	return errors.New("not all clients hear a message")
 }
 
-// batchReads makes epoll report a socket only when it has that many bytes: a read
-// then takes several messages. sweep reads what is less.
-func (l *load) batchReads(bytes int) error {
+// batchReads makes epoll report a socket only when it has a quarter of the window:
+// a read then takes several messages. sweep reads what is less.
+func (l *load) batchReads(window int) error {
+	bytes := window / 4 * messageSize
 	for _, c := range l.clients {
 		if err := unix.SetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_RCVLOWAT, bytes); err != nil {
 			return fmt.Errorf("SO_RCVLOWAT: %w", err)

@@ -56,7 +56,7 @@ func command(args []string) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	file := flags.String("file", "results.json", "the `file` that run writes and draw reads")
 	rounds := flags.Int("rounds", 3, "how many `times` run measures everything")
-	limit := flags.Duration("limit", 10*time.Minute, "how `long` run may take: it begins no round that would not end in time")
+	limit := flags.Duration("limit", 15*time.Minute, "how `long` run may take: it begins no round that would not end in time")
 	onlyScenarios := flags.String("scenarios", "", "only these, such as `fanout,many`")
 	onlyPeers := flags.String("peers", "", "only those whose names contain one of these, such as `08,chat`")
 	flags.Usage = func() {
@@ -146,7 +146,7 @@ func measureAll(file string, rounds int, limit time.Duration, scenarioChosen, pe
 				}
 				// What was divided by no deliveries at all is no figure, and no JSON.
 				maps.DeleteFunc(m.Figures, func(_ string, v float64) bool { return math.IsInf(v, 0) || math.IsNaN(v) })
-				fmt.Printf("%d %-7s %-17s %s%s\n", m.Round, m.Scenario, m.Peer, m.Error, m.Figures)
+				fmt.Printf("%d %-7s %-19s %s%s\n", m.Round, m.Scenario, m.Peer, m.Error, m.Figures)
 				all.Measured = append(all.Measured, m)
 			}
 		}

@@ -29,6 +29,7 @@ var peers = []peer{
 	{name: "08-limits", folder: "../..", target: "./solutions/08-limits", flags: []string{"-max-per-ip=0", "-handshake-rate=0", "-message-rate=0"}},
 	{name: "09-throughput", folder: "../..", target: "./solutions/09-throughput", flags: []string{"-max-per-ip=0", "-handshake-rate=0", "-message-rate=0"}},
 	{name: "bare gorilla", folder: ".", target: "./peers/bare"},
+	{name: "bare, with deadline", folder: ".", target: "./peers/bare", flags: []string{"-deadline"}},
 	{name: chat, folder: ".", target: "github.com/gorilla/websocket/examples/chat"},
 	{name: "melody", folder: ".", target: "./peers/melody"},
 	{name: "coder/websocket", folder: ".", target: "./peers/coder"},

@@ -17,7 +17,8 @@ type scenario struct {
 }
 
 var scenarios = []scenario{
-	{"fanout", fanOut},
+	{"fanout", fanOut(window)},
+	{"deep", fanOut(deepWindow)},
 	{"rate", steady},
 	{"burst", burst},
 	{"flood", flood},
@@ -30,9 +31,8 @@ const (
 	receivers   = 200
 	many5000    = 5000
 	messageSize = 64
-	window      = 32 // messages that are under way in fan-out, of all senders together
-	readBytes   = window / 4 * messageSize
-
+	window      = 32  // messages that are under way in fan-out, of all senders together
+	deepWindow  = 240 // the same for servers with long queues; gorilla's chat has room for 256
 	fanOutTime  = 1500 * time.Millisecond
 	warmUp      = 300 * time.Millisecond
 	perSecond   = 200 // messages, of all senders together
@@ -104,14 +104,15 @@ func (r *run) account() {
 	r.figures["evicted"] = float64(evicted)
 }
 
-// closedLoop sends as fast as the slowest reader takes it.
-func (r *run) closedLoop(d time.Duration) error {
+// closedLoop sends as fast as the slowest reader takes it: the next message when
+// that one has read the one that was window before it.
+func (r *run) closedLoop(d time.Duration, window int) error {
 	for end := r.now() + d; r.now() < end && r.joined > 0; {
 		for s := range senders {
 			if r.clients[s].state != joined {
 				continue
 			}
-			for allowed := r.slowest(s) + window/senders; r.sent[s] < allowed; {
+			for allowed := r.slowest(s) + int32(window/senders); r.sent[s] < allowed; {
 				r.queue(s, r.now())
 			}
 			r.flush(r.clients[s])
@@ -156,20 +157,23 @@ func (r *run) join(n int) error {
 	return r.untilAllHear()
 }
 
-// fanOut: as fast as all receivers take it.
-func fanOut(r *run) error {
-	if err := r.join(receivers); err != nil {
+// fanOut: as fast as all receivers take it, with so many messages under way, of all
+// senders together.
+func fanOut(window int) func(*run) error {
+	return func(r *run) error {
+		if err := r.join(receivers); err != nil {
+			return err
+		}
+		if err := r.batchReads(window); err != nil {
+			return err
+		}
+		if err := r.closedLoop(warmUp, window); err != nil {
+			return err
+		}
+		err := r.measure(func() error { return r.closedLoop(fanOutTime, window) })
+		r.account()
 		return err
 	}
-	if err := r.batchReads(readBytes); err != nil {
-		return err
-	}
-	if err := r.closedLoop(warmUp); err != nil {
-		return err
-	}
-	err := r.measure(func() error { return r.closedLoop(fanOutTime) })
-	r.account()
-	return err
 }
 
 // steady: at a fixed rate.
@@ -206,7 +210,7 @@ func flood(r *run) error {
 	if err := r.join(receivers); err != nil {
 		return err
 	}
-	if err := r.batchReads(readBytes); err != nil {
+	if err := r.batchReads(window); err != nil {
 		return err
 	}
 	for s := range senders {

@@ -1,7 +1,8 @@
 // The design of solutions/08-limits with nothing but its bones: the same upgrader,
 // handler, map, queue and pumps on gorilla/websocket, without limits, keepalive,
 // deadlines, close codes, shutdown, recovery and log. What 08-limits costs more
-// than this program is the price of those.
+// than this program is the price of those; with -deadline, each write has a deadline,
+// so that one can see what that alone costs.
 package main
 
 import (
@@ -9,6 +10,7 @@ import (
 	"log"
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/gorilla/websocket"
@@ -71,6 +73,9 @@ func (c *client) write() {
 	for {
 		select {
 		case m := <-c.send:
+			if *deadline {
+				c.conn.SetWriteDeadline(time.Now().Add(10 * time.Second))
+			}
 			if c.conn.WriteMessage(m.kind, m.data) != nil {
 				return
 			}
@@ -79,6 +84,8 @@ func (c *client) write() {
 		}
 	}
 }
+
+var deadline = flag.Bool("deadline", false, "give each write a deadline")
 
 func main() {
 	addr := flag.String("addr", "127.0.0.1:8080", "listen here")
