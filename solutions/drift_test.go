@@ -49,15 +49,17 @@ var changes = map[string]struct{ added, changed, removed string }{
 			(*Server).handle Client Config closeStatus`,
 	},
 	"08-limits": {
-		added: `(*Client).pace (*gate).enter (*gate).leave (*gate).sweep DefaultLimits Limits clientAddr gate
-			handshakeBurst host messageBurst newGate newLimiter parseAddr slotRetry sweepPeriod`,
-		changed: `(*Client).readMessages (*Server).ServeHTTP Client Config NewServer Server parseFlags`,
+		added: `(*Client).awaitTurn (*Client).beginWriting (*Client).behind (*Client).pace (*Hub).CatchUp (*Hub).behind
+			(*gate).enter (*gate).leave (*gate).sweep DefaultLimits Limits clientAddr gate handshakeBurst host
+			messageBurst newGate newLimiter parseAddr slotRetry sweepPeriod`,
+		changed: `(*Client).readMessages (*Client).write (*Server).ServeHTTP (*Server).handle Client Config NewServer
+			Server newClient parseFlags`,
 	},
 	"09-throughput": {
 		added: `(*Client).enqueue (*Client).writeBatch (*corkedConn).Write (*corkedConn).hold (*frame).cost
-			(*sendQueue).add (*sendQueue).drop (*sendQueue).take (*sendQueue).wake batchSize buffers corkedConn
+			(*sendQueue).add (*sendQueue).drop (*sendQueue).take (*sendQueue).waits (*sendQueue).wake batchSize buffers corkedConn
 			corker corker.Hijack frame frameCost keptCapacity newFrame sendQueue sendQueueBytes`,
-		changed: `(*Client).Send (*Client).flush (*Client).writeMessages (*Hub).Broadcast (*Server).ServeHTTP
+		changed: `(*Client).Send (*Client).behind (*Client).flush (*Client).writeMessages (*Hub).Broadcast (*Server).ServeHTTP
 			Client NewServer newClient`,
 		removed: `sendQueueSize`,
 	},

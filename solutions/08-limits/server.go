@@ -145,6 +145,7 @@ func (s *Server) handle(c *Client, m *Message) {
 		return
 	}
 	s.hub.Broadcast(m)
+	s.hub.CatchUp()
 }
 
 // Online returns the number of connected clients.

@@ -80,6 +80,17 @@ func (q *sendQueue) add(f *frame) bool {
 	return true
 }
 
+// waits returns how many bytes wait that are not being written.
+func (q *sendQueue) waits() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	waits := q.bytes
+	for _, f := range q.frames[:q.taken] {
+		waits -= f.cost()
+	}
+	return waits
+}
+
 // take returns the frames to write next: as many as wait, but one write's worth at
 // most. They stay in the queue, and count, until drop.
 func (q *sendQueue) take() []*frame {

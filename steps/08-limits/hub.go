@@ -66,6 +66,27 @@ func (h *Hub) Broadcast(m *Message) {
 	}
 }
 
+// CatchUp waits until no write pump is behind. A read pump calls it after a
+// broadcast: when the machine has more to do than it can, the queues of peers that
+// read fast enough would get full as well. It does not wait for any peer.
+func (h *Hub) CatchUp() {
+	for c := h.behind(); c != nil; c = h.behind() {
+		c.awaitTurn()
+	}
+}
+
+// behind returns a client whose write pump is behind, or nil.
+func (h *Hub) behind() *Client {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	for _, c := range h.clients {
+		if c.behind() {
+			return c
+		}
+	}
+	return nil
+}
+
 // Enter counts a connection that is about to be made. It reports false if the hub
 // is closed. Otherwise Leave must be called when the connection has ended, or was
 // not made after all.

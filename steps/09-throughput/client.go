@@ -8,6 +8,7 @@ import (
 	"net"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -72,6 +73,9 @@ type Client struct {
 
 	// TODO(9.2): add cork, the corkedConn that conn writes through.
 
+	writing atomic.Bool // a write is under way, or has failed
+	turn    *sync.Cond  // signaled when writing becomes true
+
 	finishOnce sync.Once
 	code       int    // set by finish before it closes done
 	reason     string // likewise
@@ -92,6 +96,7 @@ func newClient(conn *websocket.Conn, log *slog.Logger) *Client {
 		log:        log.With("id", id),
 		send:       make(chan *Message, sendQueueSize),
 		done:       make(chan struct{}),
+		turn:       sync.NewCond(new(sync.Mutex)),
 		readEnded:  make(chan struct{}),
 		writeEnded: make(chan struct{}),
 	}
@@ -304,11 +309,37 @@ func (c *Client) writeBatch(batch []*frame) error {
 
 // write writes one frame, in writeWait at most. It belongs to writePump.
 func (c *Client) write(kind int, data []byte) error {
+	c.beginWriting()
 	c.conn.SetWriteDeadline(time.Now().Add(writeWait))
 	if err := c.conn.WriteMessage(kind, data); err != nil {
 		return fmt.Errorf("write: %w", err)
 	}
+	c.writing.Store(false)
 	return nil
+}
+
+// beginWriting notes that a write begins, and tells awaitTurn.
+func (c *Client) beginWriting() {
+	c.turn.L.Lock()
+	c.writing.Store(true)
+	c.turn.L.Unlock()
+	c.turn.Broadcast()
+}
+
+// behind reports whether much is queued and no write is under way: the write pump
+// then waits for its turn on a processor, not for the peer.
+func (c *Client) behind() bool {
+	// TODO(9.1): ask c.queue.waits, for more than a quarter of sendQueueBytes.
+	return len(c.send) > sendQueueSize/4 && !c.writing.Load() && !c.finished()
+}
+
+// awaitTurn waits until the write pump is not behind.
+func (c *Client) awaitTurn() {
+	c.turn.L.Lock()
+	defer c.turn.L.Unlock()
+	for c.behind() {
+		c.turn.Wait()
+	}
 }
 
 // guard calls f and turns a panic into errPanicked and one log record, so that

@@ -146,6 +146,7 @@ func (s *Server) handle(c *Client, m *Message) {
 		return
 	}
 	s.hub.Broadcast(m)
+	s.hub.CatchUp()
 }
 
 // Online returns the number of connected clients.
