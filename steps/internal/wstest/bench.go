@@ -298,7 +298,7 @@ func describe(name string, r Request) string {
 	if r.IP != "" {
 		s.WriteString(" from " + r.IP)
 	}
-	for _, key := range []string{"Origin", "X-Forwarded-For"} {
+	for _, key := range []string{"Origin", "X-Forwarded-For", "Forwarded", "True-Client-Ip", "X-Real-Ip"} {
 		if r.Header[key] != nil {
 			s.WriteString(fmt.Sprintf(", with %s: %s", key, strings.Join(r.Header[key], ", ")))
 		}
@@ -361,9 +361,12 @@ type Raw struct {
 func (r *Raw) Gone() bool { return !r.server.closed().IsZero() }
 
 // Dial opens a connection and does nothing with it.
-func (b *Bench) Dial(name string) *Raw {
+func (b *Bench) Dial(name string) *Raw { return b.DialFrom(name, "") }
+
+// DialFrom is Dial from a given address.
+func (b *Bench) DialFrom(name, ip string) *Raw {
 	b.Did("%s opens a TCP connection", name)
-	conn, server, err := b.listener.dial(b.address(""))
+	conn, server, err := b.listener.dial(b.address(ip))
 	if err != nil {
 		b.Fail("%s could not connect: %v.", name, err)
 	}
