@@ -147,6 +147,18 @@ var keepalive = []Promise{
 					s.FailBecause(causeNoLife, "ann's connection is still open on the server's side, although her last pong came more than 60 s ago.")
 				}
 			})
+			t.scene(func(s *scene) {
+				ann := s.Connect("ann")
+				ann.NoPongs()
+				s.Pass(pongWait / 2)
+				s.Did("ann sends the first 4 bytes of a message of 8, and no more")
+				ann.SendRaw(append([]byte{0x81, 0x80 | 8, 0, 0, 0, 0}, "half"...))
+				s.Pass(pongWait/2 + grace)
+				if !ann.Gone() {
+					s.FailBecause("half a message counts as a sign of life: the read deadline is set between NextReader and the end of the message.",
+						"ann's connection is still open on the server's side, although all that she has sent in more than 60 s is half a message.")
+				}
+			})
 		},
 	},
 	{

@@ -61,14 +61,20 @@ var shutdown = []Promise{
 					s.Broadcast([]byte(text))
 					s.Settle()
 				}
+				last := wstest.Binary("that's all")
+				bob.SendFrame(last)
+				s.Settle()
 				s.shutDown(time.Minute)
-				s.Pass(time.Second)
+				s.Pass(writeWait * 8 / 10)
 				ann.ResumeReading()
 				for _, p := range []*wstest.Peer{bob, ann} {
 					for _, text := range news {
 						if got, ok := p.Next(); !ok || string(got.Payload) != text {
-							s.FailBecause(causeNotFlushed, "%s has not got all of the %d messages that were queued before Shutdown.", p.Name, len(news))
+							s.FailBecause(causeNotFlushed, "%s has not got all of the %d messages that were queued before Shutdown.", p.Name, len(news)+1)
 						}
+					}
+					if got, ok := p.Next(); !ok || got.Op != last.Op {
+						s.FailBecause("what is left in the queue is written in another way than what came before it.", "%s has got %s instead of %s.", p.Name, got, last)
 					}
 					p.WantClose(1001)
 				}
@@ -90,9 +96,10 @@ var shutdown = []Promise{
 				}
 			})
 			t.scene(func(s *scene) {
-				ann, bob := s.Connect("ann"), s.Connect("bob")
+				ann, bob, cat := s.Connect("ann"), s.Connect("bob"), s.Connect("cat")
 				ann.IgnoreClose()
 				bob.IgnoreClose()
+				cat.IgnoreClose()
 				s.shutDown(time.Minute)
 				closing := ann.WantClose(1001)
 				if len(closing.Payload) > 125 {
@@ -103,14 +110,25 @@ var shutdown = []Promise{
 				bob.SendFrame(wstest.Ping("are you there?"))
 				s.Did("bob answers the close frame")
 				bob.SendFrame(wstest.Close(1001, ""))
+				cat.Send("one more thing")
+				s.Did("cat answers the close frame")
+				cat.SendFrame(wstest.Close(1001, ""))
 				s.Pass(closeWait / 4)
 				if !bob.Gone() {
 					s.FailBecause("a ping that comes after the server's close frame ends the reading, so that the answer is never seen. WriteControl returns ErrCloseSent then, which is no failure.",
 						"bob's connection is still open on the server's side, although he has answered its close frame. He had sent a ping before.")
 				}
-				s.Pass(closeWait/4 + grace)
+				if !cat.Gone() {
+					s.FailBecause("a message that comes after the server's close frame ends the reading, so that the answer is never seen. Read on after finish, and hand on nothing.",
+						"cat's connection is still open on the server's side, although she has answered its close frame. She had sent a message before.")
+				}
+				s.Did("ann sends 10 messages in the next %v, but no answer", closeWait/4+grace)
+				for range 10 {
+					ann.SendQuietly("and another thing")
+					time.Sleep((closeWait/4 + grace) / 10)
+				}
 				if !ann.Gone() {
-					s.FailBecause("the close frame goes out in a way that starts no wait for the answer: finish does it all.",
+					s.FailBecause("the close frame goes out in a way that starts no wait for the answer: finish does it all. Or each message starts that wait anew.",
 						"ann's connection is still open on the server's side, although she has not answered its close frame for more than %v.", closeWait)
 				}
 			})
@@ -159,6 +177,20 @@ var shutdown = []Promise{
 				s.wantNil(down)
 				s.wantOnline(0)
 				s.wantNothingLeft()
+			})
+			t.scene(func(s *scene) {
+				ann := s.Connect("ann")
+				ann.StopReading()
+				down := s.shutDown(time.Minute)
+				s.Settle()
+				s.Did("while the server writes its close frame to ann, she sends one")
+				ann.SendFrame(wstest.Close(1000, ""))
+				s.Pass(closeWait * 3 / 4)
+				if down.Returned() && !ann.Gone() {
+					s.FailBecause("what finish starts, to send the close frame and to close the socket, is awaited by nobody. run must wait for it, as for the pumps.",
+						"Shutdown has returned, but ann's connection is still open on the server's side.")
+				}
+				s.wantNil(down)
 			})
 		},
 	},
@@ -260,7 +292,7 @@ var shutdown = []Promise{
 				}
 				s.Did("the write to dan fails at last")
 				dan.ReleaseWrites()
-				s.Settle()
+				s.Pass(grace)
 				s.FailUnless(down.Returned(), "Shutdown has not returned, although its context is done, and all sockets are closed.")
 				if down.err == nil {
 					s.FailBecause("Shutdown returns no error after it has cut connections, or counts them when they have left.",
@@ -273,11 +305,40 @@ var shutdown = []Promise{
 				s.wantNobody(down)
 				s.wantNothingLeft()
 			})
+			t.scene(func(s *scene) {
+				ann := s.Connect("ann")
+				ann.IgnoreClose()
+				down := s.shutDown(0)
+				s.Pass(closeWait / 4)
+				if !ann.Gone() {
+					s.FailBecause("Shutdown returns at once when its context is done. It must close the sockets all the same.",
+						"ann's connection is still open on the server's side, although the context of Shutdown was done from the beginning.")
+				}
+				s.Pass(grace)
+				s.FailUnless(down.Returned(), "Shutdown has not returned, although its context was done from the beginning.")
+				s.FailUnless(down.err != nil, "Shutdown has returned nil, although ann had to be cut off.")
+				s.wantNobody(down)
+			})
+			t.scene(func(s *scene) {
+				ann := s.Connect("ann")
+				ann.StopReading()
+				s.Did("Broadcast is called")
+				s.Broadcast([]byte("news"))
+				s.shutDown(time.Minute)
+				s.Pass(time.Second)
+				second := s.shutDown(time.Second)
+				s.Pass(time.Second + grace)
+				if !second.Returned() {
+					s.FailBecause("a second call only waits for the first. Each call has a context of its own, and holds to that.",
+						"the second Shutdown has not returned, although its context is done.")
+				}
+				s.FailUnless(second.err != nil, "the second Shutdown has returned nil, although its context was done while ann was still connected.")
+			})
 		},
 	},
 }
 
-const causeNotFlushed = "the write pump ends, or the close frame goes out, or the socket is closed, before the queue is empty. When done is closed, a select may leave the loop at once, whatever is still queued."
+const causeNotFlushed = "the write pump ends, or the close frame goes out, or the socket is closed, before the queue is empty. (The peer has 10 s to take it.) When done is closed, a select may leave the loop at once, whatever is still queued."
 
 // wantUnavailable demands that a handshake gets 503 and is told when to try again.
 func (s *scene) wantUnavailable(when string) {
@@ -307,8 +368,9 @@ type down struct {
 	online string // what GET /online said when it returned
 }
 
-// shutDown calls Shutdown with a context that is done after limit. The context
-// has no deadline to look at: whoever calls may also change his mind.
+// shutDown calls Shutdown with a context that is done after limit, and 0 stands for
+// one that is done already. The context has no deadline to look at: whoever calls
+// may also change his mind. Nor is it done when Shutdown returns.
 func (s *scene) shutDown(limit time.Duration) *down {
 	s.Did("Shutdown is called, with a context of %v", limit)
 	return s.shutDownIn(0, limit)
@@ -321,8 +383,11 @@ func (s *scene) shutDownIn(delay, limit time.Duration) *down {
 	d.Call = s.Start(func() {
 		time.Sleep(delay)
 		ctx, cancel := context.WithCancel(context.Background())
-		defer cancel()
-		defer time.AfterFunc(limit, cancel).Stop()
+		if limit > 0 {
+			time.AfterFunc(limit, cancel)
+		} else {
+			cancel()
+		}
 		d.err = s.Shutdown(ctx)
 		w := httptest.NewRecorder() // not over the network: that would take long enough to hide it
 		s.HTTP.Handler.ServeHTTP(w, httptest.NewRequest("GET", "/online", nil))
@@ -393,7 +458,8 @@ const causeNotTold = "a connection joins the map after Close has gone through it
 func (s *scene) wantNothingLeft() {
 	for _, left := range s.LeftBehind() {
 		if !slices.Contains(s.idle, left) {
-			s.Fail("Shutdown has returned, but a goroutine is left:\n%s", left)
+			s.FailBecause("Shutdown does not wait for a pump; or a goroutine of its own waits for the end of the context, which is done later or never.",
+				"Shutdown has returned, but a goroutine is left:\n%s", left)
 		}
 	}
 }
