@@ -84,7 +84,7 @@ var pumps = []Promise{
 				for _, text := range texts("message", all) {
 					ann.SendQuietly(text)
 				}
-				s.Pass(writeWait / 2)
+				s.Pass(writeWait - time.Second)
 				ann.ResumeReading()
 				for i, text := range texts("message", all) {
 					got, ok := ann.Next()
@@ -101,6 +101,9 @@ var pumps = []Promise{
 					}
 				}
 			})
+			if t.step < 4 { // from then on a full queue ends the connection, which 4.2 is about
+				t.scene(sendWithoutEnd)
+			}
 		},
 	},
 	{
@@ -205,6 +208,20 @@ var pumps = []Promise{
 						"the write to ann has failed after 10 s, but her connection is still open on the server's side.")
 				}
 				ann.WantGone("the server has been writing to her for more than 10 s")
+			})
+			t.scene(func(s *scene) {
+				ann := s.Connect("ann")
+				ann.StopReading()
+				ann.Send("hello")
+				s.Settle()
+				ann.SendFrame(wstest.Ping("are you there?"))
+				s.Pass(writeWait / 2)
+				if ann.Gone() {
+					s.FailBecause("a ping handler of your own returns the error of a WriteControl that has not waited long enough for the write under way, and an error ends ReadMessage. Without a handler of your own, gorilla drops such a pong.",
+						"the server has closed ann's connection after her ping, although it has been writing to her for less than 10 s.")
+				}
+				ann.ResumeReading()
+				ann.WantText("hello")
 			})
 			t.scene(func(s *scene) {
 				ann := s.Connect("ann")
@@ -327,9 +344,11 @@ var pumps = []Promise{
 				ann := s.Connect("ann")
 				s.wantEcho(ann, wstest.Binary("\xff\xfe"))
 				s.wantEcho(ann, wstest.Text(strings.Repeat("世", 5000)))
+				s.wantEcho(ann, wstest.Text("\uFFFD is a character like others"))
 				ann.SendFrame(wstest.Frame{Op: wstest.OpText, Payload: []byte("caf\xc3")})
 				ann.SendFrame(wstest.Frame{Fin: true, Op: wstest.OpContinuation, Payload: []byte("\xa9")})
 				ann.WantText("café")
+				s.Settle()
 				s.Did("ann sends text that is not UTF-8")
 				ann.SendFrame(wstest.Text(long(200) + "caf\xe9"))
 				s.wantRefusal(ann, 1007, "text is not checked, or is repaired. gorilla does not check it: ask utf8.Valid, and return errNotUTF8.")
@@ -352,6 +371,25 @@ var pumps = []Promise{
 			})
 		},
 	},
+}
+
+// sendWithoutEnd lets a peer that does not read send far more than its queue and all
+// buffers on the way hold.
+func sendWithoutEnd(s *scene) {
+	ann := s.Connect("ann")
+	ann.StopReading()
+	const all = 4 * sendQueueSize
+	s.Did("ann sends %d messages of 8 KiB", all)
+	for range all {
+		ann.SendQuietly(long(8 << 10))
+	}
+	s.Settle()
+	if ann.Sent() == all {
+		s.FailBecause("the send queue grows without end, or has more room than sendQueueSize messages. While it is full, Send waits, and the read pump with it.",
+			"the server has read all of the %d messages, although ann does not read, and keeps them in memory: her queue holds %d.", all, sendQueueSize)
+	}
+	ann.ResumeReading()
+	s.Settle()
 }
 
 // causeLost is what usually loses a message at this step.
@@ -408,6 +446,8 @@ func (s *scene) wantRefusal(p *wstest.Peer, code int, notSeen string) {
 	case ok && closing.CloseCode() != code:
 		s.FailBecause("closeStatus gives another code for this error: return the error itself, or wrap it with %w. Or something else has sent a close frame before.",
 			"%s got a %s instead of one with %d.", p.Name, closing, code)
+	case ok && len(p.Messages()) > 0:
+		s.FailBecause("the message is handed on first, and checked then.", "%s got a close frame with %d, but an answer to what it is about before.", p.Name, code)
 	case ok:
 	case len(p.Messages()) > 0:
 		s.FailBecause(notSeen, "%s got an answer to it, and no close frame with %d.", p.Name, code)
@@ -435,6 +475,10 @@ func (s *scene) wantAnswer(p *wstest.Peer, code int) {
 	if !ok {
 		s.FailBecause("the socket is closed before the answer is out, by a close handler of your own or a pump. ReadMessage answers a close frame, and hangUp closes the socket.",
 			"%s's close frame was not answered with one.", p.Name)
+	}
+	if code == 1005 && len(closing.Payload) > 0 && closing.CloseCode() == code {
+		s.FailBecause("1005 stands for a close frame without a code, and so is never in one (RFC 6455, section 7.4.1). FormatCloseMessage leaves it out.",
+			"%s got a %s, with the code written in it, as the answer to a close frame without one.", p.Name, closing)
 	}
 	if got := closing.CloseCode(); got != code && got != 1000 {
 		s.Fail("%s got a %s as the answer to a close frame with %d.", p.Name, closing, code)

@@ -252,7 +252,7 @@ func (s *scene) wantEcho(p *wstest.Peer, f wstest.Frame) {
 		s.FailBecause("something is done to the message on its way. It comes back as it is.", "%s", saw)
 	case ok:
 	case closing != nil:
-		s.FailBecause("SetReadLimit is called with a number that is too low; or a check refuses what is as it should be, such as binary data that is not UTF-8.",
+		s.FailBecause("SetReadLimit is called with a number that is too low; or a check refuses what is as it should be: binary data need not be UTF-8, and the replacement character U+FFFD is one like others.",
 			"%s got a %s instead of %s.", p.Name, closing, f)
 	case p.Gone():
 		s.FailBecause("the connection is closed, or the loop left, before an error says that the peer has gone.",

@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"runtime"
 	"strings"
 	"sync"
@@ -176,12 +177,16 @@ func (c *Call) Within(limit time.Duration) bool {
 	}
 }
 
-// address returns the TCP address that the next connection comes from.
+// address returns the TCP address that the next connection comes from. ip may have a
+// port; otherwise each connection gets one of its own.
 func (b *Bench) address(ip string) net.Addr {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.dialed++
 	addr := &net.TCPAddr{IP: net.IPv4(10, 1, byte(b.dialed>>8), byte(b.dialed)), Port: 10000 + b.dialed%50000}
+	if fixed, err := netip.ParseAddrPort(ip); err == nil {
+		return net.TCPAddrFromAddrPort(fixed)
+	}
 	if strings.HasPrefix(ip, "::ffff:") {
 		return mapped(net.JoinHostPort(ip, fmt.Sprint(addr.Port)))
 	}
