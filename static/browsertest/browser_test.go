@@ -113,12 +113,12 @@ type page struct {
 	asked   []string // the URLs of all requests
 }
 
-// What the console says when a WebSocket is refused, when there is no server, and
-// when there is no /online.
+// What the console says when a WebSocket is refused, when there is no server (or it
+// ends in the middle of an answer), and when there is no /online.
 const (
-	wsFailed          = "WebSocket connection to"
-	connectionRefused = "Failed to load resource: net::ERR_CONNECTION_REFUSED"
-	notFound          = "Failed to load resource: the server responded with a status of 404"
+	wsFailed   = "WebSocket connection to"
+	serverGone = "Failed to load resource: net::ERR_"
+	notFound   = "Failed to load resource: the server responded with a status of 404"
 )
 
 // open opens the page of a server and waits until it is connected.

@@ -98,7 +98,7 @@ func attempts(p *page) int {
 // is the wait.
 func TestBackoff(t *testing.T) {
 	server := serve(t, 6)
-	p := newPage(t, wsFailed, connectionRefused)
+	p := newPage(t, wsFailed, serverGone)
 	p.before(clock)
 	p.visit(server.url)
 	p.waitText("state", "open")
@@ -140,7 +140,7 @@ func TestBackoff(t *testing.T) {
 // there are never two sockets.
 func TestUnsentMessagesAreBounded(t *testing.T) {
 	server := serve(t, 6)
-	p := newPage(t, wsFailed, connectionRefused)
+	p := newPage(t, wsFailed, serverGone)
 	p.before(clock)
 	p.visit(server.url)
 	p.waitText("state", "open")

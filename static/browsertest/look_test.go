@@ -127,7 +127,7 @@ const contrast = `(() => {
 // Contrast, width and motion, in light and dark, from phone to wide screen.
 func TestLooks(t *testing.T) {
 	server := serve(t, 8)
-	p := open(t, server.url, wsFailed, connectionRefused)
+	p := open(t, server.url, wsFailed, serverGone)
 	p.write("a message")
 	p.waitMessage("received", "a message")
 	p.click("try-foreign")
@@ -159,7 +159,7 @@ func TestLooks(t *testing.T) {
 // Ten thousand messages stay smooth, for the list is bounded. The times are only
 // told: they depend on the machine.
 func TestTenThousandMessages(t *testing.T) {
-	server := serve(t, 4)
+	server := serve(t, 9, "-message-rate", "0") // whose queue has room for all of them
 	p := open(t, server.url)
 	paint := eval[float64](p, `performance.getEntriesByName("first-contentful-paint")[0].startTime`)
 	idle := eval[[]float64](p, `new Promise((done) => {

@@ -131,7 +131,7 @@ func TestRestart(t *testing.T) {
 	for _, step := range []int{5, 6, 8} {
 		t.Run(programs[step], func(t *testing.T) {
 			server := serve(t, step)
-			p := open(t, server.url, wsFailed, connectionRefused)
+			p := open(t, server.url, wsFailed, serverGone)
 			code := server.terminate()
 			if step >= 6 {
 				p.waitText("timeline", "closed: 1001, going away")
@@ -267,7 +267,7 @@ func TestPanicBeforeStep7(t *testing.T) {
 		}
 		s.hub.Broadcast(m)
 	`)
-	a, b := open(t, server.url, wsFailed, connectionRefused), open(t, server.url, wsFailed, connectionRefused)
+	a, b := open(t, server.url, wsFailed, serverGone), open(t, server.url, wsFailed, serverGone)
 	a.click("send-boom")
 	for _, p := range []*page{a, b} {
 		p.waitText("timeline", "closed: 1006, no close frame")
