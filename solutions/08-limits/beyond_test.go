@@ -13,23 +13,24 @@ func TestBeyond(t *testing.T) {
 	contract.RunBeyond(t, start)
 }
 
-// CatchUp waits for a write pump that is behind: not for one that is in a write, nor
-// for one whose connection has ended.
+// After a broadcast a read pump waits for the write pumps that are behind: not for
+// one that is in a write, nor for one whose connection has ended.
 func TestCatchUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		hub := NewHub()
+		const many = sendQueueSize/4 + 1
+		server := NewServer(Config{})
 		join := func(queued int) *Client {
 			c := newClient(nil, slog.New(slog.DiscardHandler))
 			for range queued {
 				c.send <- new(Message)
 			}
-			hub.Add(c)
+			server.hub.Add(c)
 			return c
 		}
-		catchUp := func() (returned func() bool) {
+		handle := func() (returned func() bool) {
 			done := make(chan struct{})
 			go func() {
-				hub.CatchUp()
+				server.handle(nil, new(Message))
 				close(done)
 			}()
 			return func() bool {
@@ -43,20 +44,23 @@ func TestCatchUp(t *testing.T) {
 			}
 		}
 
-		join(sendQueueSize / 4)
-		join(sendQueueSize).beginWriting()
-		close(join(sendQueueSize).done)
-		if !catchUp()() {
+		join(0)
+		join(many).beginWriting()
+		close(join(many).done)
+		if !handle()() {
 			t.Fatal("CatchUp waits, although nobody is behind: one queue is short, one write is under way, one connection has ended.")
 		}
 
-		a, b := join(sendQueueSize), join(sendQueueSize/4+1)
-		first, second := catchUp(), catchUp()
+		a := join(many)
+		first, second := handle(), handle()
+		if first() || second() {
+			t.Error("The read pump has gone on, although a write pump is behind: call CatchUp after Broadcast.")
+		}
+		b := join(many)
 		a.beginWriting()
 		if first() || second() {
 			t.Error("CatchUp returned, although one client was still behind.")
 		}
-		<-b.send
 		b.beginWriting()
 		if !first() || !second() {
 			t.Error("CatchUp still waits, although nobody is behind any more.")

@@ -157,6 +157,16 @@ func (r *run) join(n int) error {
 	return r.untilAllHear()
 }
 
+// sustain lets f warm up, measures it for a time, and accounts for all of it.
+func (r *run) sustain(d time.Duration, f func(d time.Duration) error) error {
+	if err := f(warmUp); err != nil {
+		return err
+	}
+	err := r.measure(func() error { return f(d) })
+	r.account()
+	return err
+}
+
 // fanOut: as fast as all receivers take it, with so many messages under way, of all
 // senders together.
 func fanOut(window int) func(*run) error {
@@ -167,12 +177,7 @@ func fanOut(window int) func(*run) error {
 		if err := r.batchReads(window); err != nil {
 			return err
 		}
-		if err := r.closedLoop(warmUp, window); err != nil {
-			return err
-		}
-		err := r.measure(func() error { return r.closedLoop(fanOutTime, window) })
-		r.account()
-		return err
+		return r.sustain(fanOutTime, func(d time.Duration) error { return r.closedLoop(d, window) })
 	}
 }
 
@@ -181,12 +186,7 @@ func steady(r *run) error {
 	if err := r.join(receivers); err != nil {
 		return err
 	}
-	if err := r.atRate(warmUp, perSecond); err != nil {
-		return err
-	}
-	err := r.measure(func() error { return r.atRate(steadyTime, perSecond) })
-	r.account()
-	return err
+	return r.sustain(steadyTime, func(d time.Duration) error { return r.atRate(d, perSecond) })
 }
 
 // burst: the senders keep within the limits that 08-limits has by default, but use

@@ -41,9 +41,10 @@ type Config struct {
 	Log *slog.Logger
 
 	// OnJoin is called for each new client, before its first message.
-	// OnMessage is called for each message; nil broadcasts it. The calls for one
-	// client come one after the other, those for different clients at the same
-	// time. A panic in one ends that client's connection and no other.
+	// OnMessage is called for each message; nil broadcasts it, and calls CatchUp, as
+	// a hook that broadcasts should. The calls for one client come one after the
+	// other, those for different clients at the same time. A panic in one ends that
+	// client's connection and no other.
 	OnJoin    func(*Client)
 	OnMessage func(*Client, *Message)
 
