@@ -28,6 +28,11 @@ const (
 	mostLines      = 40              // of output, until the sentence that matters is complete
 	mostBroken     = 16              // promises, by one mistake
 	tooLong        = 2 * time.Minute // but for a machine that is busy, ten seconds are plenty
+
+	// mostTries is how often a wrong server is tried. It must be caught each time. But
+	// some are wrong in what their goroutines do at the same time: chance may decide
+	// which of two true sentences comes.
+	mostTries = 3
 )
 
 // neverFirst is a promise whose every mistake breaks one before it too: it shows in
@@ -87,24 +92,34 @@ func TestMistakesAreCaught(t *testing.T) {
 	}
 	var mu sync.Mutex // guards what follows
 	var slowest time.Duration
-	caught, tried, cascade := 0, 0, 0
+	caught, tried, again, cascade := 0, 0, 0, 0
 	t.Run("each", func(t *testing.T) {
 		for _, folder := range contract.Folders {
 			for _, m := range readMistakes(t, folder) {
 				t.Run(strings.TrimPrefix(m.path, mistakesFolder+"/"), func(t *testing.T) {
 					t.Parallel()
-					began, broken := time.Now(), 0
+					began, broken, tries := time.Now(), 0, 0
 					defer func() { // also when try has ended the test
 						mu.Lock()
 						defer mu.Unlock()
 						tried++
+						if tries > 1 {
+							again++
+						}
 						slowest = max(slowest, time.Since(began))
 						cascade = max(cascade, broken)
 						if !t.Failed() {
 							caught++
 						}
 					}()
-					broken = m.try(t)
+					var err error
+					for tries = 1; tries <= mostTries; tries++ {
+						if broken, err = m.try(t); err == nil {
+							return
+						}
+						t.Log(err)
+					}
+					t.Fail()
 				})
 			}
 		}
@@ -112,13 +127,14 @@ func TestMistakesAreCaught(t *testing.T) {
 	if tried == 0 {
 		t.Error("no mistake was tried: -run has the form 'MistakesAreCaught/each/04/broadcast'.")
 	}
-	t.Logf("mistakes: %d caught of %d tried; the slowest took %v with its build, the worst broke %d promises",
-		caught, tried, slowest.Round(time.Second/10), cascade)
+	t.Logf("mistakes: %d caught of %d tried, %d of them more than once; the slowest took %v with its builds, the worst broke %d promises",
+		caught, tried, again, slowest.Round(time.Second/10), cascade)
 }
 
-// try tests the wrong server and demands that it fails as it must. It returns the
-// number of promises that are broken.
-func (m *mistake) try(t *testing.T) int {
+// try tests the wrong server, which must fail. It returns the number of promises that
+// are broken, and an error if it does not fail as it should.
+func (m *mistake) try(t *testing.T) (broken int, err error) {
+	t.Helper()
 	args := []string{"test", "-run=^TestServer$", "-count=1", "-vet=off", "-ldflags=-w", "-overlay=" + m.overlay(t)}
 	if m.race {
 		args = append(args, "-race")
@@ -128,12 +144,12 @@ func (m *mistake) try(t *testing.T) int {
 	cmd := exec.CommandContext(ctx, "go", append(args, "./solutions/"+m.folder)...)
 	cmd.Dir = root
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "WSWORKSHOP_") })
-	output, err := cmd.CombinedOutput()
+	output, failed := cmd.CombinedOutput()
 	printed := string(output)
 	switch {
 	case ctx.Err() != nil:
 		t.Fatalf("it took more than %v:\n%s", tooLong, printed)
-	case err == nil:
+	case failed == nil:
 		t.Fatalf("all promises pass. The contract does not see this mistake.")
 	case !strings.HasPrefix(printed, "--- FAIL: TestServer "):
 		t.Fatalf("it does not build, or its tests do not run:\n%s", printed)
@@ -143,27 +159,28 @@ func (m *mistake) try(t *testing.T) int {
 	if len(failures) == 0 {
 		t.Fatalf("it fails, but no promise:\n%s", printed)
 	}
+	broken = len(failures)
 	if first := failures[0]; first.test != testName(m.breaks) {
-		t.Fatalf("the first promise to fail is %s, and not %q:\n%s", first.test, m.breaks, printed)
+		return broken, fmt.Errorf("the first promise to fail is %s, and not %q:\n%s", first.test, m.breaks, printed)
 	}
-	if len(failures) > mostBroken {
-		t.Errorf("%d promises fail from one cause, and at most %d should:\n%s", len(failures), mostBroken, printed)
+	if broken > mostBroken {
+		return broken, fmt.Errorf("%d promises fail from one cause, and at most %d should:\n%s", broken, mostBroken, printed)
 	}
 	got := normalize(failures[0].body)
 	if !strings.Contains(strings.Join(strings.Fields(got), " "), m.says) {
-		t.Errorf("the failure does not say %q:\n%s", m.says, failures[0].body)
+		return broken, fmt.Errorf("the failure does not say %q:\n%s", m.says, failures[0].body)
 	}
 	if lines := linesUntil(printed, m.says); lines > mostLines {
-		t.Errorf("%q is only complete after %d lines, and should be after %d:\n%s", m.says, lines, mostLines, printed)
+		return broken, fmt.Errorf("%q is only complete after %d lines, and should be after %d:\n%s", m.says, lines, mostLines, printed)
 	}
 	if *update {
 		if err := os.WriteFile(inRoot(m.path), []byte(strings.TrimRight(m.source, "\n")+"\n\n"+outputHead+got), 0o666); err != nil {
 			t.Fatal(err)
 		}
 	} else if counted.ReplaceAllString(got, "N") != counted.ReplaceAllString(m.output, "N") && !m.varies {
-		t.Errorf("the failure has changed. If it is better now, take it over with -update.\nGot:\n%s\nWant:\n%s", got, m.output)
+		return broken, fmt.Errorf("the failure has changed. If it is better now, take it over with -update.\nGot:\n%s\nWant:\n%s", got, m.output)
 	}
-	return len(failures)
+	return broken, nil
 }
 
 // overlay writes the changed files, and the file that tells go of them.

@@ -330,7 +330,7 @@ func (c *Client) beginWriting() {
 // then waits for its turn on a processor, not for the peer.
 func (c *Client) behind() bool {
 	// TODO(9.1): ask c.queue.waits, for more than a quarter of sendQueueBytes.
-	return len(c.send) > sendQueueSize/4 && !c.writing.Load() && !c.finished()
+	return !c.writing.Load() && !c.finished() && len(c.send) > sendQueueSize/4
 }
 
 // awaitTurn waits until the write pump is not behind.

@@ -28,8 +28,12 @@ var parts = []part{
 	{"stress", []string{"test", "./solutions", "-v", "-timeout=30m", "-run=^TestNothingDependsOnLuck", "-long"}, true},
 }
 
-// passed is a test that has passed.
-var passed = regexp.MustCompile(`(?m)^ *--- PASS: `)
+// passed is a test that has passed; uneventful are the lines that hide one that
+// has failed.
+var (
+	passed     = regexp.MustCompile(`(?m)^ *--- PASS: `)
+	uneventful = regexp.MustCompile(`(?m)^( *--- (PASS|SKIP)|=== (RUN|PAUSE|CONT)) .*\n`)
+)
 
 // verify runs every gate and prints a line with the figures of each.
 func (a *app) verify(ctx context.Context, args []string) error {
@@ -52,7 +56,7 @@ func (a *app) verify(ctx context.Context, args []string) error {
 		}
 		fmt.Fprintf(a.Out, " %s  %s (%v)\n", mark, says, time.Since(began).Round(time.Second/10))
 		if mark != "ok" {
-			fmt.Fprintf(a.Out, "%s\n", bytes.TrimSpace(output))
+			fmt.Fprintf(a.Out, "%s\n", bytes.TrimSpace(uneventful.ReplaceAll(output, nil)))
 		}
 	}
 	return failed
