@@ -21,7 +21,7 @@ const (
 
 	// keptCapacity is how many frames the memory of an empty queue may have room
 	// for.
-	keptCapacity = 64
+	keptCapacity = 256
 )
 
 // frame is a message and its form on the wire. It is made once, for all
