@@ -52,7 +52,7 @@ var changes = map[string]struct{ added, changed, removed string }{
 		added: `(*Client).awaitTurn (*Client).beginWriting (*Client).behind (*Client).pace (*Hub).CatchUp (*Hub).behind
 			(*gate).enter (*gate).leave (*gate).sweep DefaultLimits Limits clientAddr gate handshakeBurst host
 			messageBurst newGate newLimiter parseAddr slotRetry sweepPeriod`,
-		changed: `(*Client).readMessages (*Client).write (*Server).ServeHTTP (*Server).handle Client Config NewServer
+		changed: `(*Client).readMessages (*Client).write (*Hub).Broadcast (*Server).ServeHTTP (*Server).handle Client Config NewServer
 			Server newClient parseFlags`,
 	},
 	"09-throughput": {

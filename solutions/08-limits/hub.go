@@ -57,13 +57,16 @@ func (h *Hub) Send(id string, m *Message) error {
 }
 
 // Broadcast queues m for every client. It does not wait for any of them: one
-// that is too slow is cut off.
-func (h *Hub) Broadcast(m *Message) {
+// that is too slow is cut off. It reports whether a write pump is behind: see
+// [Hub.CatchUp].
+func (h *Hub) Broadcast(m *Message) (behind bool) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	for _, c := range h.clients {
 		c.Send(m)
+		behind = behind || c.behind()
 	}
+	return behind
 }
 
 // CatchUp waits until no write pump is behind. A read pump calls it after a

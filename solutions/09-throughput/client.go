@@ -315,7 +315,7 @@ func (c *Client) beginWriting() {
 // behind reports whether much is queued and no write is under way: the write pump
 // then waits for its turn on a processor, not for the peer.
 func (c *Client) behind() bool {
-	return !c.writing.Load() && !c.finished() && c.queue.waits() > sendQueueBytes/4
+	return !c.writing.Load() && c.queue.waits() > sendQueueBytes/4 && !c.finished()
 }
 
 // awaitTurn waits until the write pump is not behind.

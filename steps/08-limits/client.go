@@ -296,7 +296,7 @@ func (c *Client) beginWriting() {
 // behind reports whether much is queued and no write is under way: the write pump
 // then waits for its turn on a processor, not for the peer.
 func (c *Client) behind() bool {
-	return !c.writing.Load() && !c.finished() && len(c.send) > sendQueueSize/4
+	return len(c.send) > sendQueueSize/4 && !c.writing.Load() && !c.finished()
 }
 
 // awaitTurn waits until the write pump is not behind.

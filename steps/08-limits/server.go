@@ -41,10 +41,10 @@ type Config struct {
 	Log *slog.Logger
 
 	// OnJoin is called for each new client, before its first message.
-	// OnMessage is called for each message; nil broadcasts it, and calls CatchUp, as
-	// a hook that broadcasts should. The calls for one client come one after the
-	// other, those for different clients at the same time. A panic in one ends that
-	// client's connection and no other.
+	// OnMessage is called for each message; nil broadcasts it, and calls CatchUp if
+	// write pumps are behind, as a hook that broadcasts should. The calls for one
+	// client come one after the other, those for different clients at the same time.
+	// A panic in one ends that client's connection and no other.
 	OnJoin    func(*Client)
 	OnMessage func(*Client, *Message)
 
@@ -137,8 +137,9 @@ func (s *Server) handle(c *Client, m *Message) {
 		s.cfg.OnMessage(c, m)
 		return
 	}
-	s.hub.Broadcast(m)
-	s.hub.CatchUp()
+	if s.hub.Broadcast(m) {
+		s.hub.CatchUp()
+	}
 }
 
 // Online returns the number of connected clients.

@@ -330,7 +330,7 @@ func (c *Client) beginWriting() {
 // then waits for its turn on a processor, not for the peer.
 func (c *Client) behind() bool {
 	// TODO(9.1): ask c.queue.waits, for more than a quarter of sendQueueBytes.
-	return !c.writing.Load() && !c.finished() && len(c.send) > sendQueueSize/4
+	return len(c.send) > sendQueueSize/4 && !c.writing.Load() && !c.finished()
 }
 
 // awaitTurn waits until the write pump is not behind.

@@ -57,14 +57,17 @@ func (h *Hub) Send(id string, m *Message) error {
 }
 
 // Broadcast queues m for every client. It does not wait for any of them: one
-// that is too slow is cut off.
-func (h *Hub) Broadcast(m *Message) {
+// that is too slow is cut off. It reports whether a write pump is behind: see
+// [Hub.CatchUp].
+func (h *Hub) Broadcast(m *Message) (behind bool) {
 	// TODO(9.1): make m a frame, once, and enqueue that for each client.
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	for _, c := range h.clients {
 		c.Send(m)
+		behind = behind || c.behind()
 	}
+	return behind
 }
 
 // CatchUp waits until no write pump is behind. A read pump calls it after a
