@@ -30,7 +30,9 @@ var upgrade = []Promise{
 				if answer.Status < 400 || answer.Status > 499 {
 					s.Fail("%s. A request that asks for no upgrade gets an error (400 or another 4xx).", answer)
 				}
-				if strings.Count(answer.Body, "\n") > 1 {
+				// What Upgrade answers is the text of the status; a server may have
+				// another text instead, of several lines, but none beside it.
+				if _, more, _ := strings.Cut(answer.Body, http.StatusText(answer.Status)+"\n"); more != "" {
 					s.Fail("the answer has more than one text: %q. Upgrade has written one, and ServeHTTP another.", answer.Body)
 				}
 			})
@@ -44,7 +46,7 @@ var upgrade = []Promise{
 				ann := s.Connect("ann")
 				for _, f := range []wstest.Frame{
 					wstest.Text("hello"), wstest.Text(""), wstest.Text("naïve café 世界"),
-					wstest.Text("  two\nlines "), wstest.Binary("\x00\xff\x80"), wstest.Text(long(2000)),
+					wstest.Text("  two\nlines "), wstest.Text("100% <b>\"&amp;'</b>"), wstest.Binary("\x00\xff\x80"), wstest.Text(long(20000)),
 				} {
 					s.wantEcho(ann, f)
 				}
@@ -66,15 +68,19 @@ var upgrade = []Promise{
 					}
 				}
 			})
+			if t.step < 4 { // from then on what one sends goes to all, and 4.2 is about who waits
+				t.scene(sharesNothing)
+			}
 		},
 	},
 	{
 		Task: "1.3", Name: "only the same host, listed origins and non-browsers may connect", lax: true,
-		cause: "Upgrader.CheckOrigin is not set to checkOrigin, or compares something else than the whole host with its port, and the whole of a listed origin.",
+		cause: causeOrigin,
 		test:  origins,
 	},
 	{
 		Task: "1.4", Name: "a peer that stalls in the handshake is let go after 5 s", lax: true,
+		cause: "a lock is held while Upgrade writes its answer: a peer that does not read it holds up all others.",
 		test: func(t *trial) {
 			t.scene(func(s *scene) {
 				s.Connect("ann")
@@ -91,6 +97,7 @@ var upgrade = []Promise{
 					raw := s.Dial(stall.name)
 					s.Did("%s %s", stall.name, stall.does)
 					raw.Write([]byte(stall.sends))
+					s.Connect("another peer")
 					s.Pass(handshakeTimeout - time.Second)
 					if raw.Gone() {
 						s.FailBecause("a timeout is written without its unit: 5 is 5 nanoseconds, 5 * time.Second is what is meant.",
@@ -126,12 +133,53 @@ var upgrade = []Promise{
 					ann.WantGone("she has left")
 				})
 			}
+			if t.step == 1 { // from then on 2.3 is about it
+				t.scene(func(s *scene) {
+					ann := s.Connect("ann")
+					s.talk(ann, "hello")
+					ann.FailNextWrite()
+					s.Did("ann's network breaks: the server's next write to her fails")
+					ann.Send("hello?")
+					s.Pass(grace)
+					if !ann.Gone() {
+						s.FailBecause("the error of the write is not looked at, or the loop goes on after it, or conn.Close is called on other ways out only.",
+							"ann's connection is still open on the server's side, although a write to her has failed.")
+					}
+				})
+			}
 		},
 	},
 }
 
-// causeDev is what usually keeps a foreign origin out in development.
-const causeDev = "Config.AnyOrigin, which -dev sets, is not looked at."
+// sharesNothing lets a peer stop reading while it is written to, and another one go on.
+func sharesNothing(s *scene) {
+	ann, bob := s.Connect("ann"), s.Connect("bob")
+	ann.StopReading()
+	anns, bobs := strings.Repeat("a", 20000), strings.Repeat("b", 20000)
+	ann.Send(anns)
+	s.Settle()
+	bob.Send(bobs)
+	if !bob.HasText(bobs) {
+		s.FailBecause("one connection waits for another: for a lock, or for a place in something that both share.",
+			"bob's message did not come back, while ann does not read hers.")
+	}
+	s.Settle()
+	ann.ResumeReading()
+	if !ann.HasText(anns) {
+		s.FailBecause("both connections read into the same buffer, which is still in use for ann's message when bob's comes.",
+			"ann's message did not come back as she sent it, after bob had sent another.")
+	}
+}
+
+const (
+	causeOrigin = "Upgrader.CheckOrigin is not set to checkOrigin, or compares something else than the whole host with its port, and the whole of a listed origin."
+
+	// causeSwitch is what usually lets a foreign origin in without Config.AnyOrigin.
+	causeSwitch = "checkOrigin takes an empty list, or a server on the own machine, for leave to let all in. Only Config.AnyOrigin is that, which -dev sets."
+
+	// causeDev is what usually keeps a foreign origin out in development.
+	causeDev = "Config.AnyOrigin, which -dev sets, is not looked at."
+)
 
 func origins(t *trial) {
 	cfg := Config{Origins: []string{"https://good.example", "http://dev.example:3000"}}
@@ -149,12 +197,19 @@ func origins(t *trial) {
 			{"https://good-example", "a dot in a listed origin is a dot, and no wildcard"},
 			{"https://server.example.evil.example", "it only begins like the own host"},
 			{"http://evil-server.example", "it only ends like the own host"},
+			{"http://server", "the own host only begins like it"},
+			{"http://example", "the own host only ends like it"},
 			{"http://sub.server.example", "it is another host than the own one"},
+			{"http://www.server.example", "it is another host than the own one"},
+			{"http://localhost:3000", "it is foreign, as long as -dev is not set"},
+			{"chrome-extension://server", "it is that of a browser extension, which is not listed"},
 			{"https://good.example:8443", "its port is not the listed one"},
 			{"http://dev.example", "its port is not the listed one"},
 			{"http://good.example", "its scheme is not the listed one"},
 			{"http://server.example:81", "its port is not that of the own host"},
+			{"http://server.example:443", "its port is not that of the own host"},
 			{"https://good.example@evil.example", "its host is what follows the @"},
+			{"http://server.example@evil.example", "its host is what follows the @"},
 			{"https://evil.example/good.example", "its host is what stands before the /"},
 			{"null", "it is that of a sandboxed page or a file"},
 			{"https://evil.example:port", "it is no URL"},
@@ -174,6 +229,21 @@ func origins(t *trial) {
 		s.Did("the server is reached as %s", host)
 		s.wantIn(host, "http://server.example", "it is that of the own host: in hosts, upper and lower case are the same")
 	})
+	t.sceneWith(cfg, func(s *scene) {
+		s.Did("the request says no host")
+		s.wantRefused(" ", "null", "an empty host is nobody's, even if both are empty")
+	})
+	t.scene(func(s *scene) {
+		s.Did("no origin is listed")
+		s.wantIn("", "http://server.example", "it is that of the own host")
+		s.wantRefusedFor(causeSwitch, "", "https://evil.example", "it is foreign, and an empty list allows nobody")
+	})
+	t.sceneWith(cfg, func(s *scene) {
+		s.Did("the server is reached as %s, from the same machine", localhost)
+		s.wantIn(localhost, "http://localhost:8080", "it is that of the own host")
+		s.wantRefusedFor(causeSwitch, localhost, "https://evil.example", "it is foreign, wherever the server runs")
+		s.wantRefusedFor(causeSwitch, localhost, "http://localhost:3000", "its port is not that of the own host")
+	})
 	t.sceneWith(Config{AnyOrigin: true}, func(s *scene) {
 		s.Did("the server is in development mode: any origin may connect")
 		for _, origin := range []string{"https://evil.example", "null"} {
@@ -184,10 +254,17 @@ func origins(t *trial) {
 	})
 }
 
+// localhost is what a browser on the server's own machine calls the server.
+const localhost = "localhost:8080"
+
 // from returns the handshake of a page of the given origin. host is what the page
 // calls the server; "" stands for the usual name.
 func from(host, origin string) wstest.Request {
-	return wstest.Request{Host: host, Header: http.Header{"Origin": {origin}}}
+	r := wstest.Request{Host: host, Header: http.Header{"Origin": {origin}}}
+	if host == localhost {
+		r.IP = "127.0.0.1"
+	}
+	return r
 }
 
 func (s *scene) wantIn(host, origin, why string) {
@@ -198,9 +275,14 @@ func (s *scene) wantIn(host, origin, why string) {
 }
 
 func (s *scene) wantRefused(host, origin, why string) {
+	s.wantRefusedFor(causeOrigin, host, origin, why)
+}
+
+// wantRefusedFor is wantRefused with a cause of its own: what usually lets eve in.
+func (s *scene) wantRefusedFor(cause, host, origin, why string) {
 	peer, answer := s.Handshake("eve", from(host, origin))
 	if peer != nil {
-		s.Fail("eve was let in. The origin %s is not allowed: %s.", origin, why)
+		s.FailBecause(cause, "eve was let in. The origin %s is not allowed: %s.", origin, why)
 	}
 	s.notPanicked(causeParse)
 	if answer.Err != nil {

@@ -115,6 +115,9 @@ func (p *Peer) ResumeReading() {
 	p.become(reading)
 }
 
+// Unstall is ResumeReading, without a word in the story.
+func (p *Peer) Unstall() { p.become(reading) }
+
 // Vanish takes the peer off the network without a word: what the server sends
 // goes nowhere, and nothing comes back.
 func (p *Peer) Vanish() {
