@@ -111,7 +111,7 @@ func roomComesBack(s *scene) {
 
 // roomForWhatIsLeft has a peer take a part of a queue that is nearly full.
 func roomForWhatIsLeft(s *scene) {
-	const nearly, read, more = sendQueueSize - 4, 2, 10
+	const nearly, read, more = sendQueueSize - 4, 8, 14
 	eve := s.Dial("eve")
 	s.Did("eve connects, %d messages of about 32 KiB are broadcast, she reads %d of them, and %d more are broadcast", nearly, read, more)
 	eve.Write(wstest.Request{}.Bytes("/ws"))
