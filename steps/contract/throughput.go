@@ -18,20 +18,23 @@ var throughput = []Promise{
 			t.scene(manyShort)
 			t.scene(tooManyEmpty)
 			t.scene(roomComesBack)
+			t.scene(roomForWhatIsLeft)
 			t.scene(framesOnce)
 			t.scene(allBeforeTheEnd)
 		},
 	},
 	{
 		Task: "9.2", Name: "what waits for a peer goes out in one write, one frame a message, and waits for nothing",
-		cause: "the frames that were taken from the queue are written one by one, or the connection below gorilla's is not a corkedConn; or drop does not wake the write pump; or a buffer goes back into the pool with something in it.",
+		cause: "the frames that were taken from the queue are written one by one, or the connection below gorilla's is not a corkedConn; or drop does not wake the write pump; or a buffer goes back into the pool with something in it; or Write keeps the lock while it writes.",
 		test: func(t *trial) {
 			t.scene(oneWrite)
 			t.scene(bothTypes)
 			t.scene(everyLength)
 			t.scene(slowLine)
+			t.scene(pongBefore)
 			t.scene(slowPings)
 			t.scene(pingBetween)
+			t.scene(twoBatches)
 			t.scene(closeBetween)
 			t.scene(failingWrite)
 		},
@@ -103,6 +106,30 @@ func roomComesBack(s *scene) {
 					"message %d of %d was lost, or another came instead.", i+1, nearly)
 			}
 		}
+	}
+}
+
+// roomForWhatIsLeft has a peer take a part of a queue that is nearly full.
+func roomForWhatIsLeft(s *scene) {
+	const nearly, read, more = sendQueueSize - 4, 8, 14
+	eve := s.Dial("eve")
+	s.Did("eve connects, %d messages of about 32 KiB are broadcast, she reads %d of them, and %d more are broadcast", nearly, read, more)
+	eve.Write(wstest.Request{}.Bytes("/ws"))
+	buf := make([]byte, read*maxMessageSize)
+	eve.Read(buf)
+	s.Settle()
+	for i, text := range s.heavy("news", nearly+more) {
+		if i == nearly {
+			s.Settle()
+			io.ReadFull(eve, buf)
+			s.Settle()
+		}
+		s.Broadcast([]byte(text))
+	}
+	s.Pass(grace)
+	if !eve.Gone() {
+		s.FailBecause("drop gives back more than was written. What is left in the queue still counts.",
+			"eve has not been cut off, although %d messages wait for her, and her queue has room for %d.", nearly-read+more, sendQueueSize)
 	}
 }
 
@@ -273,6 +300,33 @@ func slowLine(s *scene) {
 	}
 }
 
+// onOneProcessor makes the server's goroutines run one after the other, each until it
+// waits, so that a mistake in what they share does not depend on chance. Call what
+// it returns at the end.
+func onOneProcessor() (end func()) {
+	procs := runtime.GOMAXPROCS(1)
+	return func() { runtime.GOMAXPROCS(procs) }
+}
+
+// pongBefore has messages come together while a pong is being written: who wants to
+// hold them back must not wait for that in a mutex, which would stop the time here.
+func pongBefore(s *scene) {
+	defer onOneProcessor()()
+	ann := s.Connect("ann")
+	ann.StopReading()
+	ann.SendFrame(wstest.Ping("p"))
+	s.Settle()
+	news := texts("news", 4)
+	s.Did("%d messages are broadcast", len(news))
+	for _, text := range news {
+		s.Broadcast([]byte(text))
+	}
+	s.Settle()
+	ann.ResumeReading()
+	ann.WantPong("p")
+	ann.WantText(news...)
+}
+
 // slowPings has a peer on a slow line ping, so that its pongs wait for the write
 // that is under way, and go out with what is held back by then.
 func slowPings(s *scene) {
@@ -292,11 +346,23 @@ func slowPings(s *scene) {
 			eve.Write([]byte("\x89\x80\x00\x00\x00\x00"))
 		}
 	})
+	var stream []byte
 	for range 10 {
 		s.Pass(6 * time.Second)
-		if _, err := io.ReadFull(eve, buf); err != nil {
+		n, err := io.ReadFull(eve, buf)
+		stream = append(stream, buf[:n]...)
+		if err != nil {
 			s.FailBecause("a pong that takes along what is held back has only the rest of its own deadline, which began when it was due. Write must give all of it writeWait anew.",
 				"the server cut eve off, who takes 32 KiB in six seconds.")
+		}
+	}
+	for n := 1; n > 0; stream = stream[n:] {
+		var frame wstest.Frame
+		var err error
+		frame, n, err = wstest.ParseFrame(stream)
+		if err != nil || n > 0 && frame.Op == wstest.OpText && string(frame.Payload) != long(8<<10) {
+			s.FailBecause("what waits is written in pieces that end within a frame, and a pong may come between two of them. A batch must be whole frames, and go out in one write.",
+				"there is something else within a message that eve got.")
 		}
 	}
 }
@@ -316,6 +382,39 @@ func pingBetween(s *scene) {
 	ann.ResumeReading()
 	ann.WantText(news...)
 	ann.WantPong("p")
+}
+
+// twoBatches has a write of several messages to one peer take long, while others go
+// out to another one.
+func twoBatches(s *scene) {
+	defer onOneProcessor()()
+	ann, eve := s.Connect("ann"), s.Dial("eve")
+	s.Did("eve connects, and reads the first message only; ann gets all, twice")
+	eve.Write(wstest.Request{}.Bytes("/ws"))
+	eve.Read(make([]byte, 1024))
+	s.Settle()
+	var want []byte
+	for _, prefix := range []string{"news", "more"} {
+		ann.Stall()
+		news := texts(prefix, 40)
+		for _, text := range news {
+			s.broadcastAtOnce([]byte(text))
+			want = append(append(want, 0x81, byte(len(text))), text...)
+		}
+		if prefix == "news" {
+			first := 2 + len(news[0])
+			io.ReadFull(eve, make([]byte, first))
+			want = want[first:]
+		}
+		ann.ResumeReading()
+		ann.WantText(news...)
+	}
+	got := make([]byte, len(want))
+	io.ReadFull(eve, got)
+	if string(got) != string(want) {
+		s.FailBecause("a buffer is used for another peer while it is still being written: it goes back into the pool too early, or all connections share one.",
+			"eve, who took her messages more slowly than ann, did not get what was broadcast.")
+	}
 }
 
 // closeBetween has a peer close while messages wait for it.
@@ -356,7 +455,10 @@ func failingWrite(s *scene) {
 	s.Pass(grace)
 	ann.WantText(news...)
 	bob.WantText(news...)
-	s.wantOnline(2)
+	if n := s.online(); n != 2 {
+		s.FailBecause("Write returns no error when its own write has failed, so that nobody learns of it.",
+			"GET /online says %d, but a write to eve has failed, and 2 peers are left.", n)
+	}
 	if s.Send(id, "hello") == nil {
 		s.Fail("Send to eve's id returned no error, although the write to her has failed.")
 	}

@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -70,6 +71,7 @@ type serverConn struct {
 	readers    int
 	writers    int
 	writes     int  // calls of Write
+	gathered   bool // the last one was part of a net.Buffers
 	twoReaders bool // two goroutines were in Read at once
 	twoWriters bool // two goroutines were in Write at once
 	reset      bool // the peer has reset the connection
@@ -121,7 +123,11 @@ func (c *serverConn) Write(p []byte) (int, error) {
 		return 0, c.opError("write", syscall.ECONNRESET)
 	}
 	c.writers++
-	c.writes++
+	gathered := fromBuffers()
+	if !gathered || !c.gathered {
+		c.writes++
+	}
+	c.gathered = gathered
 	c.twoWriters = c.twoWriters || c.writers > 1
 	c.mu.Unlock()
 
@@ -141,6 +147,16 @@ func (c *serverConn) Write(p []byte) (int, error) {
 	defer c.mu.Unlock()
 	c.writers--
 	return n, c.asTCP("write", err)
+}
+
+// fromBuffers reports whether it was a [net.Buffers] that called Write. To a TCP
+// connection it writes all that it has with one call of the operating system, and
+// to any other one slice after the other.
+func fromBuffers() bool {
+	var caller [1]uintptr
+	runtime.Callers(3, caller[:])
+	frame, _ := runtime.CallersFrames(caller[:]).Next()
+	return frame.Function == "net.(*Buffers).WriteTo"
 }
 
 // asTCP turns an error of [net.Pipe] into what a TCP connection returns. c.mu is
@@ -193,6 +209,9 @@ func (c *serverConn) SetWriteDeadline(t time.Time) error {
 }
 
 func (c *serverConn) setDeadline(err error) error {
+	c.mu.Lock()
+	c.gathered = false // what is written next is another write
+	c.mu.Unlock()
 	if err != nil && !c.closed().IsZero() {
 		return c.opError("set", net.ErrClosed)
 	}

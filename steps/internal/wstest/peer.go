@@ -229,8 +229,9 @@ func (p *Peer) HoldWrites() {
 // ReleaseWrites ends HoldWrites.
 func (p *Peer) ReleaseWrites() { close(p.server.released) }
 
-// Writes returns how often the server has called Write on the connection to the
-// peer. On TCP, each is one call of the operating system.
+// Writes returns how often the server has written to the connection to the peer:
+// calls of Write, or a net.Buffers that was written to it. On TCP, each is one call of
+// the operating system.
 func (p *Peer) Writes() int {
 	p.server.mu.Lock()
 	defer p.server.mu.Unlock()

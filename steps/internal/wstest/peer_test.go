@@ -264,6 +264,26 @@ func TestSentCountsWhatTheServerHasTaken(t *testing.T) {
 	})
 }
 
+// As on TCP, a net.Buffers is one write.
+func TestWritesAreCounted(t *testing.T) {
+	with(t, func(b *Bench, ann *Peer, conn *websocket.Conn) {
+		before := ann.Writes()
+		raw := conn.NetConn()
+		for range 2 {
+			raw.SetWriteDeadline(time.Now().Add(time.Second))
+			both := net.Buffers{[]byte("\x81\x03one"), []byte("\x81\x03two")}
+			both.WriteTo(raw)
+			ann.WantText("one", "two")
+		}
+		raw.Write([]byte("\x81\x05three"))
+		raw.Write([]byte("\x81\x04four"))
+		ann.WantText("three", "four")
+		if n := ann.Writes() - before; n != 4 {
+			b.Fail("%d writes are counted, and there were 4.", n)
+		}
+	})
+}
+
 // Each Want method says what came instead.
 func TestDisappointedPeersSayWhy(t *testing.T) {
 	for _, c := range []struct {
