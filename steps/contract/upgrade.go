@@ -229,10 +229,6 @@ func origins(t *trial) {
 		s.Did("the server is reached as %s", host)
 		s.wantIn(host, "http://server.example", "it is that of the own host: in hosts, upper and lower case are the same")
 	})
-	t.sceneWith(cfg, func(s *scene) {
-		s.Did("the request says no host")
-		s.wantRefused(" ", "null", "an empty host is nobody's, even if both are empty")
-	})
 	t.scene(func(s *scene) {
 		s.Did("no origin is listed")
 		s.wantIn("", "http://server.example", "it is that of the own host")
