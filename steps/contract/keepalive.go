@@ -1,6 +1,7 @@
 package contract
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"time"
@@ -35,13 +36,23 @@ var keepalive = []Promise{
 			t.scene(func(s *scene) {
 				ann := s.Connect("ann")
 				ann.StopReading()
-				for range 3 {
-					s.Pass(pongWait / 3)
+				pong := func(after time.Duration) {
+					s.Pass(after)
 					ann.SendFrame(wstest.Frame{Fin: true, Op: wstest.OpPong})
 				}
-				s.Pass(pingPeriod + writeWait + grace - pongWait)
+				pong(20 * time.Second)
+				pong(20 * time.Second)
+				s.Pass(pingPeriod - time.Second - 40*time.Second)
+				before := ann.Gone() // for as long as her pongs are taken for errors
+				pong(writeWait / 2)
+				s.Settle()
+				if ann.Gone() && !before {
+					s.FailBecause("the ping has a deadline of its own that is too early.",
+						"the server has closed ann's connection %v after her ping was due. She does not read, and like each write it may take %v.", writeWait/2-time.Second, writeWait)
+				}
+				s.Pass(time.Second + writeWait/2 + grace)
 				if !ann.Gone() {
-					s.FailBecause("a ping is written without a deadline of its own, or its error is ignored.",
+					s.FailBecause("a ping is written without a deadline of its own, or its error is ignored. Or her pongs put the ping off, but it is due whatever a peer sends.",
 						"ann's connection is still open on the server's side. Her ping was due after %v, she does not read, and like each write it may take %v.", pingPeriod, writeWait)
 				}
 			})
@@ -53,7 +64,8 @@ var keepalive = []Promise{
 		test: func(t *trial) {
 			t.scene(func(s *scene) {
 				ann, bob := s.Connect("ann"), s.Connect("bob")
-				s.Did("bob sends a message every second, and ann one every %v", pingPeriod)
+				bob.NoPongs()
+				s.Did("bob sends a message every second, and answers no ping; ann sends one every %v", pingPeriod)
 				s.wantPings(5, func() {
 					ann.SendQuietly("still here") // for as long as her pongs do not count
 					for range int(pingPeriod / time.Second) {
@@ -66,18 +78,36 @@ var keepalive = []Promise{
 				}
 			})
 			t.scene(func(s *scene) {
+				ann := s.Connect("ann")
+				s.Did("ann sends a ping and a pong every second")
+				for range int(pingPeriod / time.Second) {
+					ann.SendRaw(wstest.Ping("").Bytes())
+					ann.SendRaw(wstest.Frame{Fin: true, Op: wstest.OpPong}.Bytes())
+					time.Sleep(time.Second)
+				}
+				s.Settle()
+				if got := len(ann.Pings()); got != 1 && !ann.Gone() { // for as long as they are taken for errors
+					s.FailBecause("a ping or a pong from the peer starts the wait for the next ping anew. But one is due every 54 s, whatever a peer sends.",
+						"ann has got %d pings after %v, and not one.", got, pingPeriod)
+				}
+			})
+			t.scene(func(s *scene) {
 				ann, bob := s.Connect("ann"), s.Connect("bob")
 				s.Pass(pingPeriod - time.Second/4)
 				ann.StopReading()
-				s.talk(bob, "hello")
-				s.Did("while this is being written to ann, her ping falls due")
+				hellos := texts("hello", 20)
+				for _, hello := range hellos {
+					s.talk(bob, hello)
+				}
+				s.Did("while these are being written to ann, her ping falls due")
 				s.Pass(time.Second / 2)
 				ann.ResumeReading()
-				ann.WantText("hello")
+				ann.WantText(hellos...)
 				s.Settle()
 				for _, p := range []*wstest.Peer{ann, bob} {
 					if got := len(p.Pings()); got != 1 {
-						s.Fail("%s has got %d pings after %v, and not one.", p.Name, got, pingPeriod+time.Second/4)
+						s.FailBecause("a ping that finds messages in the queue is left out, or comes twice.",
+							"%s has got %d pings after %v, and not one.", p.Name, got, pingPeriod+time.Second/4)
 					}
 				}
 			})
@@ -115,25 +145,29 @@ var keepalive = []Promise{
 			t.scene(func(s *scene) {
 				ann, bob, cat := s.Connect("ann"), s.Connect("bob"), s.Connect("cat")
 				cat.NoPongs()
-				s.Pass(20 * time.Second)
-				s.talk(bob, "hello")
+				s.Pass(17 * time.Second)
+				hello := wstest.Binary("hello")
+				bob.SendFrame(hello)
+				bob.Want(hello)
+				s.Settle()
 				bob.Vanish()
 				s.Pass(pongWait / 2)
 				ann.Send("anybody there?")
-				ann.WantText("hello", "anybody there?")
+				ann.Want(hello, wstest.Text("anybody there?"))
 				cat.SendFrame(wstest.Frame{Fin: true, Op: wstest.OpPong})
 				s.Pass(pongWait/2 - time.Second)
 				bob.WantOpen("his last message came 59 s ago")
 				s.Pass(time.Second + grace)
 				if !bob.Gone() {
-					s.FailBecause(causeNoLife, "bob's connection is still open on the server's side, although his last message came more than 60 s ago.")
+					s.FailBecause("something sets the read deadline that is no sign of life: a ping of our own, or a message to the peer. A write can succeed for minutes after the peer has gone. Or nothing sets it, and somebody looks only now and then who is silent.",
+						"bob's connection is still open on the server's side, although his last message came more than 60 s ago.")
 				}
 				if cat.Gone() || cat.ClosedWith() != nil {
 					s.FailBecause("a pong that nobody asked for is taken for an error, or does not set the read deadline. But a peer may send one at any time (RFC 6455, section 5.5.3).",
 						"the server has ended cat's connection, although she has sent a pong 32 s ago.")
 				}
 
-				s.Pass(10*pingPeriod + time.Second - 20*time.Second - pongWait - grace)
+				s.Pass(10*pingPeriod + time.Second - 17*time.Second - pongWait - grace)
 				if ann.Gone() {
 					s.FailBecause("there are no pings, or not every 54 s: do 5.1 first. Or her answers do not count.",
 						"ann is gone already. She would have answered each ping, and has got %d.", len(ann.Pings()))
@@ -144,7 +178,8 @@ var keepalive = []Promise{
 				ann.WantOpen("her last pong came 59 s ago")
 				s.Pass(2*time.Second + grace)
 				if !ann.Gone() {
-					s.FailBecause(causeNoLife, "ann's connection is still open on the server's side, although her last pong came more than 60 s ago.")
+					s.FailBecause("a pong takes the read deadline away, or sets it to more than pongWait from now.",
+						"ann's connection is still open on the server's side, although her last pong came more than 60 s ago.")
 				}
 			})
 			t.scene(func(s *scene) {
@@ -178,14 +213,48 @@ var keepalive = []Promise{
 					ann.WantOpen("she has sent a ping 55 s ago")
 					bob.WantOpen("he has sent a message 55 s ago")
 				}
+				raw := "\xff\x00" // no text
+				ann.SendFrame(wstest.Ping(raw))
+				ann.WantPong(raw)
 				ann.SendFrame(wstest.Ping(""))
 				ann.WantPong("")
+				ann.Vanish()
+				s.Pass(pongWait + grace)
+				if !ann.Gone() {
+					s.FailBecause("the ping handler takes the read deadline away, or sets it to more than pongWait from now.",
+						"ann's connection is still open on the server's side, although her last ping came more than 60 s ago.")
+				}
+			})
+			t.scene(func(s *scene) {
+				ann, bob := s.Connect("ann"), s.Connect("bob")
+				ann.StopReading()
+				s.talk(bob, "hello")
+				s.Did("while this is being written to ann, she sends a ping")
+				ann.SendRaw(wstest.Ping("and now?").Bytes())
+				s.Pass(writeWait / 2)
+				ann.ResumeReading()
+				ann.WantText("hello")
+				s.Settle()
+				if len(ann.Pongs()) == 0 {
+					s.FailBecause("the pong has a deadline that is too early, as in gorilla's own handler, which then drops it in silence. It may wait for writeWait, as each write.",
+						"ann got no pong. When she sent the ping, a message was being written to her, which took %v.", writeWait/2)
+				}
+				ann.WantPong("and now?")
+			})
+			t.scene(func(s *scene) {
+				ann := s.Connect("ann")
+				ann.StopReading()
+				s.Did("ann sends %d pings", 2*sendQueueSize)
+				ann.SendRaw(bytes.Repeat(wstest.Ping("").Bytes(), 2*sendQueueSize))
+				s.Pass(writeWait + grace)
+				if !ann.Gone() {
+					s.FailBecause("the pong is written without a deadline, or its error is ignored.",
+						"ann's connection is still open on the server's side. She does not read the pong that she has asked for, and like each write it may take %v.", writeWait)
+				}
 			})
 		},
 	},
 }
-
-const causeNoLife = "something sets the read deadline that is no sign of life: a ping of our own, or a message to the peer. A write can succeed for minutes after the peer has gone. Or a pong takes the deadline away."
 
 // wantPings demands that the peers are pinged n times, pingPeriod after each
 // other. pass lets pingPeriod pass; why says what usually prevents a ping. That the
@@ -204,7 +273,7 @@ func (s *scene) wantPings(n int, pass func(), why string, peers ...*wstest.Peer)
 					return
 				}
 				if i > 0 {
-					why = "what fires is a timer, which fires once, and no ticker; or its case ends the loop."
+					why = "what fires is a timer, which fires once, and no ticker; or its case ends the loop. Or the next ping waits for a pong."
 				}
 				s.FailBecause(why, "%s has not got ping number %d, which was due after %v: there is one every %v.", p.Name, len(pings)+1, due.Sub(began), pingPeriod)
 			}

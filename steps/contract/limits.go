@@ -376,7 +376,7 @@ func slots(t *trial) {
 		}},
 	}
 	for _, e := range ends {
-		t.panicScene(func(s *scene) {
+		t.panicScene(panicText, func(s *scene) {
 			peers := s.fill(ip)
 			s.wantFull(ip)
 			s.Did("one of them %s", e.how)

@@ -3,11 +3,15 @@ package contract
 import (
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"example.com/wsworkshop/steps/internal/wstest"
 )
@@ -16,16 +20,29 @@ import (
 var recovery = []Promise{
 	{
 		Task: "7.1", Name: "a panic in the message handler ends that connection only",
-		cause: "nothing recovers in the goroutine that calls the handler. A panic that nobody recovers ends the whole program, and only the goroutine in which it happens can recover it, in a deferred function that itself calls recover. Or the panic is recovered, but the connection goes on: it must end as with an error. Or a lock was held while the handler ran, and the panic has left it locked.",
+		cause: "nothing recovers in the goroutine that calls the handler. A panic that nobody recovers ends the whole program, and only the goroutine in which it happens can recover it, in a deferred function that itself calls recover. Or the panic is recovered, but the connection goes on: it must end as with an error. Or a lock was held while the handler ran, and the panic has left it locked. Or some panics are let through: recover from all of them, whatever their value.",
 		test: func(t *trial) {
-			t.panicScene(func(s *scene) {
-				ann, id := s.connectID("ann")
-				bob, cat := s.Connect("bob"), s.Connect("cat")
-				ann.Send("panic")
-				s.Pass(grace)
-				s.wantOnlyGone(ann, bob, cat)
-				s.wantPanicLogged(id)
-			})
+			type failure string // neither an error nor a string
+			for _, value := range []any{
+				panicText,
+				failure(panicText),
+				http.ErrAbortHandler, // of a meaning to net/http alone
+			} {
+				t.panicScene(value, func(s *scene) {
+					ann, id := s.connectID("ann")
+					bob, cat := s.Connect("bob"), s.Connect("cat")
+					ann.Send("panic")
+					ann.Send("and now?")
+					s.Pass(grace)
+					ann.WantGone("something has panicked in it")
+					if got := bob.Messages(); len(got) > 0 {
+						s.FailBecause("after the panic the handler is called for the messages that follow. Read them away: what the handler keeps for this peer may be half changed.",
+							"bob got %s, which ann has sent after the message at which her handler panicked.", got[0])
+					}
+					s.wantOnlyGone(ann, bob, cat)
+					s.wantPanicLogged(id, fmt.Sprint(value))
+				})
+			}
 		},
 	},
 	{
@@ -48,13 +65,13 @@ var recovery = []Promise{
 				s.Pass(grace)
 				s.FailUnless(joins.Load() == 3, "the hook was called %d times for 3 clients.", joins.Load())
 				s.wantOnlyGone(ann, bob, cat)
-				s.wantPanicLogged(anns.Load().(string))
+				s.wantPanicLogged(anns.Load().(string), "the test lets this hook panic")
 			})
 		},
 	},
 	{
 		Task: "7.1", Name: "a handler that panics holds no lock",
-		cause: "if the other promises about panics are broken too, mend them first. Otherwise a lock is held while the handler runs, and is not given back by the panic: call no foreign code under a lock. Or some panics are let through, such as those of the runtime: recover from all of them.",
+		cause: "if the other promises about panics are broken too, mend them first. Otherwise a lock is held while the handler runs, and is not given back by the panic: call no foreign code under a lock. The same goes for a token, of which there are only so many: give it back in a deferred function. Or some panics are let through, such as those of the runtime: recover from all of them.",
 		test: func(t *trial) {
 			t.sceneFrom(func(s *scene) Config {
 				return Config{
@@ -80,6 +97,19 @@ var recovery = []Promise{
 				bob.Send("yes")
 				bob.WantText("yes", "for you alone")
 				s.wantOnline(1)
+
+				const many = 30
+				s.Did("%d more peers let their handlers panic, one after the other", many)
+				for range many {
+					p, _ := s.HandshakeQuietly(wstest.Request{})
+					s.Settle()
+					p.SendQuietly("panic")
+					time.Sleep(grace)
+				}
+				bob.Messages()
+				bob.Send("still yes")
+				bob.WantText("still yes", "for you alone")
+				s.wantOnline(1)
 			})
 		},
 	},
@@ -104,7 +134,7 @@ var recovery = []Promise{
 	},
 	{
 		Task: "7.2", Name: "a panic in either pump ends that connection only",
-		cause: "nothing recovers in the pump's own goroutine: a recover in the goroutine that started it does not help. Or it recovers so far outside that finish is skipped.",
+		cause: "nothing recovers in the pump's own goroutine: a recover in the goroutine that started it does not help. Or it recovers so far outside that finish is skipped, or so far inside that a part of the pump is not covered: the pings.",
 		test: func(t *trial) {
 			for _, pump := range []struct {
 				name string
@@ -112,6 +142,11 @@ var recovery = []Promise{
 			}{
 				{"write", func(s *scene, ann *wstest.Peer) {
 					ann.PanicNextWrite()
+					s.Broadcast([]byte("news"))
+				}},
+				{"write", func(s *scene, ann *wstest.Peer) {
+					ann.PanicNextWrite()
+					s.Pass(pingPeriod)
 					s.Broadcast([]byte("news"))
 				}},
 				{"read", func(s *scene, ann *wstest.Peer) {
@@ -128,16 +163,16 @@ var recovery = []Promise{
 					cat.WantText("news")
 					s.Pass(grace)
 					s.wantOnlyGone(ann, bob, cat)
-					s.wantPanicLogged(id)
+					s.wantPanicLogged(id, "the bench lets this")
 				})
 			}
 		},
 	},
 	{
 		Task: "7.3", Name: "after a panic the peer is told 1011",
-		cause: "the connection is closed without a close frame, or with another code: 1011 says that the server had an error (RFC 6455, section 7.4.1), and its reason says no more than that.",
+		cause: "the connection is closed without a close frame, or with another code: 1011 says that the server had an error (RFC 6455, section 7.4.1), and its reason says no more than that. Or the value of the panic, such as io.EOF, is taken for an error of the connection.",
 		test: func(t *trial) {
-			t.panicScene(func(s *scene) {
+			t.panicScene(fmt.Errorf(panicText+": %w", io.EOF), func(s *scene) {
 				bob := s.Connect("bob")
 				for _, fail := range []func(*wstest.Peer){
 					func(p *wstest.Peer) { p.Send("panic") },
@@ -156,22 +191,30 @@ var recovery = []Promise{
 				}
 				bob.WantOpen("nothing has panicked in his connection")
 			})
+			t.sceneWith(Config{OnJoin: func(string) { panic("the test lets this hook panic") }}, func(s *scene) {
+				ann := s.Connect("ann")
+				s.Did("the hook panics for her")
+				ann.WantClose(1011)
+			})
 		},
 	},
 }
 
 // panicScene runs a scenario with a message handler that broadcasts, but panics
-// at the text "panic".
-func (t *trial) panicScene(play func(*scene)) {
+// with value at the text "panic".
+func (t *trial) panicScene(value any, play func(*scene)) {
 	t.sceneFrom(func(s *scene) Config {
-		return Config{OnMessage: panicking(func() Server { return s.Server })}
+		return Config{OnMessage: panicking(func() Server { return s.Server }, value)}
 	}, play)
 }
 
-func panicking(server func() Server) func(id, text string) {
+// panicText is what a message handler panics with, unless the scenario is about that.
+const panicText = "the test lets this handler panic"
+
+func panicking(server func() Server, value any) func(id, text string) {
 	return func(id, text string) {
 		if text == "panic" {
-			panic("the test lets this handler panic")
+			panic(value)
 		}
 		server().Broadcast([]byte(text))
 	}
@@ -195,15 +238,16 @@ func (s *scene) wantOnlyGone(gone, bob, cat *wstest.Peer) {
 
 const causePanicLog = "the deferred function that recovers logs one record, with debug.Stack(): there the stack still shows where the panic came from. The client's own logger adds the id."
 
-// wantPanicLogged demands one log record with a stack, and that it has the id.
-func (s *scene) wantPanicLogged(id string) {
+// wantPanicLogged demands one log record with a stack, and that it has the id and
+// the value of the panic.
+func (s *scene) wantPanicLogged(id, value string) {
 	var stacks []wstest.Record
 	dumps := 0
 	for _, r := range s.Log.Records() {
-		if hasStack(r, ownPlaces...) {
+		if contains(r, ownPlaces...) {
 			stacks = append(stacks, r)
 		}
-		if hasStack(r, "[running]:") {
+		if contains(r, "[running]:") {
 			dumps++
 		}
 	}
@@ -214,6 +258,12 @@ func (s *scene) wantPanicLogged(id string) {
 		s.FailBecause(causePanicLog, "%d log records have a stack, and not one.", max(len(stacks), dumps))
 	case !slices.Contains(idsOf(stacks[0]), id):
 		s.FailBecause(causePanicLog, "the log record of the panic does not have the id of ann's connection: %s", stacks[0])
+	case !contains(stacks[0], value):
+		s.FailBecause("the stack does not show what recover has returned. Log that too: the peer is not told, so that it is nowhere else.",
+			"the log record of the panic does not have its value, %q.", value)
+	case stacks[0].Level < slog.LevelInfo:
+		s.FailBecause("a log shows records from LevelInfo on, if nobody asks for more. A panic is an error.",
+			"the log record of the panic has the level %s.", stacks[0].Level)
 	}
 }
 
@@ -221,9 +271,8 @@ func (s *scene) wantPanicLogged(id string) {
 // contract or in the bench.
 var ownPlaces = []string{"steps/contract/recovery.go:", "steps/internal/wstest/conn.go:"}
 
-// hasStack reports whether a log record has one of these places in it, as a stack
-// has.
-func hasStack(r wstest.Record, places ...string) bool {
+// contains reports whether a log record has one of these texts in it.
+func contains(r wstest.Record, parts ...string) bool {
 	texts := []string{r.Message}
 	for _, a := range r.Attrs {
 		text := a.Value.String()
@@ -233,14 +282,14 @@ func hasStack(r wstest.Record, places ...string) bool {
 		texts = append(texts, text)
 	}
 	return slices.ContainsFunc(texts, func(text string) bool {
-		return slices.ContainsFunc(places, func(place string) bool { return strings.Contains(text, place) })
+		return slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(text, part) })
 	})
 }
 
 // servePanics is the program of the promise that it survives.
 func servePanics(start func(Config) Server) {
 	var server Server
-	server = start(Config{Log: wstest.NewLog().Logger(), OnMessage: panicking(func() Server { return server })})
+	server = start(Config{Log: wstest.NewLog().Logger(), OnMessage: panicking(func() Server { return server }, panicText)})
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
