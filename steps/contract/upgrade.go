@@ -237,7 +237,9 @@ func origins(t *trial) {
 	t.sceneWith(cfg, func(s *scene) {
 		s.Did("the server is reached as %s, from the same machine", localhost)
 		s.wantIn(localhost, "http://localhost:8080", "it is that of the own host")
+		s.Pass(time.Second)
 		s.wantRefusedFor(causeSwitch, localhost, "https://evil.example", "it is foreign, wherever the server runs")
+		s.Pass(time.Second)
 		s.wantRefusedFor(causeSwitch, localhost, "http://localhost:3000", "its port is not that of the own host")
 	})
 	t.sceneWith(Config{AnyOrigin: true}, func(s *scene) {
