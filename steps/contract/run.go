@@ -283,9 +283,10 @@ func (s *scene) allBut(n int) []string {
 	if s.step < 9 {
 		return texts("news", sendQueueSize-n)
 	}
-	// All but a few bytes, whether frameCost counts, as it should, or not.
-	all := s.heavy("news", sendQueueSize-1)
-	left := sendQueueBytes - (sendQueueSize-1)*len(all[0])
+	// All but a few bytes, whether frameCost counts, as it should, or not. The first
+	// is short: while it is being written, it may count or not.
+	all := append([]string{"first"}, s.heavy("news", sendQueueSize-1)...)
+	left := sendQueueBytes - (sendQueueSize-1)*len(all[1]) - len(all[0])
 	return append(all, padded("last", left-5*n+frameCost))
 }
 
