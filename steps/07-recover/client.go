@@ -282,11 +282,11 @@ func closeStatus(err error) (code int, reason string) {
 		return websocket.CloseAbnormalClosure, err.Error()
 	}
 	switch {
+	// TODO(7.3): after a panic tell the peer 1011, and not what went wrong.
 	case errors.Is(err, websocket.ErrReadLimit):
 		return websocket.CloseMessageTooBig, "message is too big"
 	case errors.Is(err, errNotUTF8):
 		return websocket.CloseInvalidFramePayloadData, err.Error()
-		// TODO(7.3): after a panic tell the peer 1011, and not what went wrong.
 	}
 	return websocket.CloseProtocolError, err.Error()
 }

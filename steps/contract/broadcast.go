@@ -470,6 +470,7 @@ func hearNobodyCutOff(s *scene) {
 // hearNothingInTheBuffer cuts a peer off with one of many messages that it has
 // sent at once, so that the server has the rest of them already.
 func hearNothingInTheBuffer(s *scene) {
+	defer onOneProcessor()() // or the socket may be closed before she has been heard
 	ann, eve := s.Connect("ann"), s.Connect("eve")
 	eve.StopReading()
 	news := s.allBut(4)

@@ -20,7 +20,7 @@ import (
 var recovery = []Promise{
 	{
 		Task: "7.1", Name: "a panic in the message handler ends that connection only",
-		cause: "nothing recovers in the goroutine that calls the handler. A panic that nobody recovers ends the whole program, and only the goroutine in which it happens can recover it, in a deferred function that itself calls recover. Or the panic is recovered, but the connection goes on: it must end as with an error. Or a lock was held while the handler ran, and the panic has left it locked. Or some panics are let through: recover from all of them, whatever their value.",
+		cause: "nothing recovers in the goroutine that calls the handler. A panic that nobody recovers ends the whole program, and only the goroutine in which it happens can recover it, in a deferred function that itself calls recover. Or the panic is recovered, but the connection goes on: it must end as with an error. Or guard does not set its result err. Or a lock was held while the handler ran, and the panic has left it locked. Or some panics are let through: recover from all of them, whatever their value.",
 		test: func(t *trial) {
 			type failure string // neither an error nor a string
 			for _, value := range []any{
@@ -47,7 +47,7 @@ var recovery = []Promise{
 	},
 	{
 		Task: "7.1", Name: "a panic in the hook of a joining client ends that connection only",
-		cause: "the hook is called where nothing recovers, or before the client is sure to be taken out of the map again.",
+		cause: "the hook is called where nothing recovers, or before the client is sure to be taken out of the map again. Or guard does not set its result err.",
 		test: func(t *trial) {
 			var joins atomic.Int64
 			var anns atomic.Value // her id
@@ -115,7 +115,7 @@ var recovery = []Promise{
 	},
 	{
 		Task: "7.1", Name: "the program survives a panic",
-		cause: "nothing recovers in the goroutine that calls the handler.",
+		cause: "nothing recovers in the goroutine that calls the handler. Or guard does not set its result err.",
 		test: func(t *trial) {
 			p := wstest.StartProcess(t.T, t.about, "panicking server")
 			ann, bob := p.Connect("ann"), p.Connect("bob")
@@ -134,7 +134,7 @@ var recovery = []Promise{
 	},
 	{
 		Task: "7.2", Name: "a panic in either pump ends that connection only",
-		cause: "nothing recovers in the pump's own goroutine: a recover in the goroutine that started it does not help. Or it recovers so far outside that finish is skipped, or so far inside that a part of the pump is not covered: the pings.",
+		cause: "nothing recovers in the pump's own goroutine: a recover in the goroutine that started it does not help. Or it recovers so far outside that finish is skipped, or so far inside that a part of the pump is not covered: the pings. Or guard does not set its result err.",
 		test: func(t *trial) {
 			for _, pump := range []struct {
 				name string
@@ -163,7 +163,7 @@ var recovery = []Promise{
 					cat.WantText("news")
 					s.Pass(grace)
 					s.wantOnlyGone(ann, bob, cat)
-					s.wantPanicLogged(id, "the bench lets this")
+					s.wantPanicLogged(id, "the test lets this")
 				})
 			}
 		},

@@ -172,10 +172,12 @@ func sharesNothing(s *scene) {
 }
 
 const (
-	causeOrigin = "Upgrader.CheckOrigin is not set to checkOrigin, or compares something else than the whole host with its port, and the whole of a listed origin."
+	causeOrigin = "Upgrader.CheckOrigin is not set to checkOrigin, or compares something else than the whole host with its port (u.Host, which u.Hostname() is only a part of), and the whole of a listed origin."
 
 	// causeSwitch is what usually lets a foreign origin in without Config.AnyOrigin.
 	causeSwitch = "checkOrigin takes an empty list, or a server on the own machine, for leave to let all in. Only Config.AnyOrigin is that, which -dev sets."
+
+	causeNoOrigin = "checkOrigin refuses a request without an Origin header. A program that is no browser sends none: let it in."
 
 	// causeDev is what usually keeps a foreign origin out in development.
 	causeDev = "Config.AnyOrigin, which -dev sets, is not looked at."
@@ -188,7 +190,7 @@ func origins(t *trial) {
 		s.wantIn("", "https://server.example", "it is that of the own host")
 		s.wantIn("", "https://good.example", "it is listed")
 		s.wantIn("", "http://dev.example:3000", "it is listed")
-		s.Connect("a program that is no browser and sends no origin")
+		s.wantUpgrade(wstest.Request{}) // of a program that is no browser
 		for _, o := range []struct{ origin, why string }{
 			{"https://evil.example", "it is foreign"},
 			{"https://good.example.evil.example", "it only begins like a listed origin"},
@@ -227,7 +229,10 @@ func origins(t *trial) {
 	t.sceneWith(cfg, func(s *scene) {
 		const host = "Server.Example"
 		s.Did("the server is reached as %s", host)
-		s.wantIn(host, "http://server.example", "it is that of the own host: in hosts, upper and lower case are the same")
+		if peer, answer := s.Handshake("ann", from(host, "http://server.example")); peer == nil {
+			s.FailBecause("hosts are compared with ==. Use strings.EqualFold.",
+				"%s. The origin http://server.example is that of the own host: in hosts, upper and lower case are the same.", answer)
+		}
 	})
 	t.scene(func(s *scene) {
 		s.Did("no origin is listed")
@@ -309,7 +314,7 @@ func (s *scene) wantUpgrade(r wstest.Request) {
 	saw := fmt.Sprintf("ann could not connect: %s. A handshake is answered with 101.", answer)
 	switch records := s.Log.Records(); {
 	case answer.Status == http.StatusForbidden:
-		s.FailBecause("checkOrigin refuses a request without an Origin header. A program that is no browser sends none: let it in.", "%s", saw)
+		s.FailBecause(causeNoOrigin, "%s", saw)
 	case answer.Status == http.StatusInternalServerError && len(records) > 0:
 		s.FailBecause("something around the ResponseWriter, such as middleware or http.TimeoutHandler, hides its Hijack method; or the third argument of Upgrade is not nil: it is for headers of the answer, not of the request.",
 			"%s The log says:\n%s", saw, records[len(records)-1])

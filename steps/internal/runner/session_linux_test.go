@@ -63,6 +63,8 @@ func TestASessionGoesAsTheDocsTellIt(t *testing.T) {
 	s.grep(2, "server.go", "echo is mine")
 	s.say("And to begin a step anew:")
 	s.run(0, "reset 2")
+	s.say("Without a number, `test` runs the step where you are:")
+	s.run(1, "test")
 	s.say("What the step is going to change:")
 	s.run(0, "what-changed 5", "| head -n 12")
 

@@ -77,6 +77,9 @@ func (a *app) test(ctx context.Context, args []string) error {
 	if *asJSON {
 		a.screen = screen.Screen{}
 	} else {
+		if len(words) == 0 && s.Number > 1 {
+			fmt.Fprintf(a.Out, "Step %d keeps all its promises. This is the next one.\n\n", s.Number-1)
+		}
 		fmt.Fprintf(a.Out, "%s\n\n", a.screen.Heading(fmt.Sprintf("Step %d: %s", s.Number, s.Title)))
 	}
 	v, err := a.of(ctx, s, false)
