@@ -10,7 +10,8 @@ import (
 )
 
 // corkedConn is a connection that can hold frames back, to write them together
-// with the next. gorilla writes through it, from one goroutine at a time.
+// with the next. gorilla writes through it, from one goroutine at a time;
+// hold may run beside that.
 type corkedConn struct {
 	net.Conn
 

@@ -163,7 +163,7 @@ var recovery = []Promise{
 					cat.WantText("news")
 					s.Pass(grace)
 					s.wantOnlyGone(ann, bob, cat)
-					s.wantPanicLogged(id, "the test lets this")
+					s.wantPanicLogged(id, "the test lets the socket's")
 				})
 			}
 		},

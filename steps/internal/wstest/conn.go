@@ -92,7 +92,7 @@ func (c *serverConn) Read(p []byte) (int, error) {
 	if c.panicRead {
 		c.panicRead = false
 		c.mu.Unlock()
-		panic("the test lets this Read panic")
+		panic("the test lets the socket's Read panic")
 	}
 	c.readers++
 	c.twoReaders = c.twoReaders || c.readers > 1
@@ -115,7 +115,7 @@ func (c *serverConn) Write(p []byte) (int, error) {
 	if c.panicWrite {
 		c.panicWrite = false
 		c.mu.Unlock()
-		panic("the test lets this Write panic")
+		panic("the test lets the socket's Write panic")
 	}
 	if c.failWrite {
 		c.failWrite = false

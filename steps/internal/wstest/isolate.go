@@ -223,7 +223,7 @@ var explanations = []struct{ says, means string }{
 	{"WaitGroup", "a WaitGroup was added to while another goroutine was already waiting for it"},
 	{"unlock of unlocked", "a mutex was unlocked that nobody had locked"},
 	{"nil pointer dereference", "something was used that is nil"},
-	{"the test lets this", "the test let the connection panic in a pump, and nothing recovered in that goroutine"},
+	{"the test lets the socket's", "the test let the connection panic in a pump, and nothing recovered in that goroutine"},
 }
 
 var (

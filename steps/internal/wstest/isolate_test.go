@@ -60,7 +60,7 @@ func TestPanicOfTheBenchIsExplained(t *testing.T) {
 		ann.Send("hello")
 		ann.Send("hello again")
 		b.Settle()
-	}, "the whole program died: panic: the test lets this Read panic\nin Echo (wrong.go:N)\n"+
+	}, "the whole program died: panic: the test lets the socket's Read panic\nin Echo (wrong.go:N)\n"+
 		"That is: the test let the connection panic in a pump, and nothing recovered in that goroutine.")
 }
 

@@ -123,23 +123,34 @@ func lockedUp(all []goroutine) string {
 
 	// A lock is mostly held by another method of the type whose methods wait for
 	// it; or else by whoever writes or sends; or by somebody who is blocked at all.
-	var methods, writing, blocked []string
+	var methods, within, writing, blocked []string // within are those of methods that do not wait for a peer's message
 	for _, g := range all {
 		where, ok := g.where()
 		if !ok || isLocking(g) {
 			continue
 		}
 		blocked = append(blocked, fmt.Sprintf("%s, %s", where, g.doing()))
-		if g.in("wstest.(*serverConn).Write") || g.state == "chan send" || g.state == "sync.WaitGroup.Wait" {
+		writes := g.in("wstest.(*serverConn).Write") || g.state == "chan send" || g.state == "sync.WaitGroup.Wait"
+		if writes {
 			writing = append(writing, blocked[len(blocked)-1])
 		}
 		if i := slices.IndexFunc(g.frames, func(f frame) bool { return f.own() && types[f.receiver()] }); i >= 0 {
-			methods = append(methods, fmt.Sprintf("%s, %s in %s", g.frames[i], g.doing(), where.name()))
+			says := blocked[len(blocked)-1]
+			nested := where.name() != g.frames[i].name()
+			if nested {
+				says = fmt.Sprintf("%s, %s in %s", g.frames[i], g.doing(), where.name())
+			}
+			methods = append(methods, says)
+			if writes || nested && g.state == "select" && !g.in("wstest.(*serverConn).Read") {
+				within = append(within, says)
+			}
 		}
 	}
 	switch {
 	case len(methods) == 1:
 		return says + "\nProbably holding it: " + list(methods)
+	case len(within) > 0:
+		return says + "\nProbably holding it: " + list(within)
 	case len(writing) > 0:
 		return says + "\nProbably holding it: " + list(writing)
 	case len(blocked) > 0:
