@@ -183,7 +183,7 @@ var recovery = []Promise{
 					s.Did("something panics in ann's connection")
 					fail(ann)
 					closing := ann.WantClose(1011)
-					if strings.Contains(string(closing.Payload), "lets this") {
+					if strings.Contains(string(closing.Payload), "the test lets") {
 						s.Fail("the reason of the close frame, %q, tells the peer what went wrong inside. That is for the log.", closing.Payload[2:])
 					}
 					s.Pass(grace)
