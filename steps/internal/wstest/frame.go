@@ -97,8 +97,10 @@ func appendMasked(b []byte, f Frame) []byte {
 	}
 	mask := [4]byte{0x12, 0x34, 0x56, 0x78} // any mask does: nobody is in between
 	b = append(b, mask[:]...)
-	for i, c := range f.Payload {
-		b = append(b, c^mask[i%4])
+	begin := len(b)
+	b = append(b, f.Payload...)
+	for i := range b[begin:] {
+		b[begin+i] ^= mask[i%4]
 	}
 	return b
 }
