@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -296,3 +297,11 @@ func padded(text string, cost int) string {
 }
 
 func long(n int) string { return strings.Repeat("x", n) }
+
+// onOneProcessor makes the server's goroutines run one after the other, each until it
+// waits, so that a mistake in what they share does not depend on chance. Call what
+// it returns at the end.
+func onOneProcessor() (end func()) {
+	procs := runtime.GOMAXPROCS(1)
+	return func() { runtime.GOMAXPROCS(procs) }
+}

@@ -301,14 +301,6 @@ func slowLine(s *scene) {
 	}
 }
 
-// onOneProcessor makes the server's goroutines run one after the other, each until it
-// waits, so that a mistake in what they share does not depend on chance. Call what
-// it returns at the end.
-func onOneProcessor() (end func()) {
-	procs := runtime.GOMAXPROCS(1)
-	return func() { runtime.GOMAXPROCS(procs) }
-}
-
 // pongBefore has messages come together while a pong is being written: who wants to
 // hold them back must not wait for that in a mutex, which would stop the time here.
 func pongBefore(s *scene) {

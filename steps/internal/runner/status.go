@@ -78,7 +78,7 @@ func (a *app) test(ctx context.Context, args []string) error {
 		a.screen = screen.Screen{}
 	} else {
 		if len(words) == 0 && s.Number > 1 {
-			fmt.Fprintf(a.Out, "Step %d keeps all its promises. This is the next one.\n\n", s.Number-1)
+			fmt.Fprintf(a.Out, "Step %d keeps all its promises. You are at step %d.\n\n", s.Number-1, s.Number)
 		}
 		fmt.Fprintf(a.Out, "%s\n\n", a.screen.Heading(fmt.Sprintf("Step %d: %s", s.Number, s.Title)))
 	}

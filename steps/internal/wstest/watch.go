@@ -122,8 +122,9 @@ func lockedUp(all []goroutine) string {
 	says += "Waiting for it: " + list(waiting)
 
 	// A lock is mostly held by another method of the type whose methods wait for
-	// it; or else by whoever writes or sends; or by somebody who is blocked at all.
-	var methods, within, writing, blocked []string // within are those of methods that do not wait for a peer's message
+	// it, and if there are several, by one that does not wait for a peer's message; or
+	// else by whoever writes or sends; or by somebody who is blocked at all.
+	var methods, within, writing, blocked []string
 	for _, g := range all {
 		where, ok := g.where()
 		if !ok || isLocking(g) {
@@ -135,14 +136,14 @@ func lockedUp(all []goroutine) string {
 			writing = append(writing, blocked[len(blocked)-1])
 		}
 		if i := slices.IndexFunc(g.frames, func(f frame) bool { return f.own() && types[f.receiver()] }); i >= 0 {
-			says := blocked[len(blocked)-1]
+			method := blocked[len(blocked)-1]
 			nested := where.name() != g.frames[i].name()
 			if nested {
-				says = fmt.Sprintf("%s, %s in %s", g.frames[i], g.doing(), where.name())
+				method = fmt.Sprintf("%s, %s in %s", g.frames[i], g.doing(), where.name())
 			}
-			methods = append(methods, says)
+			methods = append(methods, method)
 			if writes || nested && g.state == "select" && !g.in("wstest.(*serverConn).Read") {
-				within = append(within, says)
+				within = append(within, method)
 			}
 		}
 	}

@@ -37,6 +37,23 @@ func TestMutexLockedTwiceIsReported(t *testing.T) {
 			"Nobody else is blocked: does one goroutine lock it twice, or return without unlocking?")
 }
 
+// Several may hold a read lock, while somebody else is in a write.
+func TestLockHeldByWhomAMethodCallsIsReported(t *testing.T) {
+	wantWatch(t, wrong.Server(wrong.LocksBelow()), func(b *Bench) {
+		ann, bob, cat := b.Connect("ann"), b.Connect("bob"), b.Connect("cat")
+		b.Settle()
+		cat.StopReading()
+		cat.Send("echo")
+		ann.Send("hello")
+		bob.Send("hello")
+		b.Settle()
+		b.Connect("dan")
+		b.Settle()
+	}, "nothing goes on: goroutines wait for a lock that is never given back.\n"+
+		"Waiting for it: (*room).add (wrong.go:N)\n"+
+		"Probably holding it: (*room).broadcast (wrong.go:N), waiting in a select in enqueue")
+}
+
 func TestMutexHeldInASelectIsReported(t *testing.T) {
 	wantWatch(t, wrong.Server(wrong.LocksAndSelects), connect,
 		"nothing goes on: goroutines wait for a lock that is never given back.\n"+

@@ -119,6 +119,54 @@ func LocksAndSelects(conn *websocket.Conn) {
 	other.Wait()
 }
 
+// LocksBelow returns the serve function of a server that sends to a queue that nobody
+// empties, and holds a read lock meanwhile. To "echo" it answers.
+//
+//go:noinline
+func LocksBelow() func(*websocket.Conn) {
+	var r room
+	return func(conn *websocket.Conn) {
+		r.add()
+		for {
+			kind, text, err := conn.ReadMessage()
+			if err != nil {
+				return
+			}
+			if string(text) != "echo" {
+				r.broadcast(text)
+			} else if conn.WriteMessage(kind, text) != nil {
+				return
+			}
+		}
+	}
+}
+
+type room struct {
+	mu      sync.RWMutex
+	members int
+}
+
+func (r *room) add() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.members++
+}
+
+func (r *room) broadcast(text []byte) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	enqueue(text)
+}
+
+//go:noinline
+func enqueue(text []byte) {
+	queue, done := make(chan []byte), make(chan bool)
+	select {
+	case queue <- text:
+	case <-done:
+	}
+}
+
 // Spins runs in circles.
 func Spins(conn *websocket.Conn) {
 	var done atomic.Bool
