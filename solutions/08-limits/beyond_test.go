@@ -44,14 +44,20 @@ func TestCatchUp(t *testing.T) {
 			}
 		}
 
+		a := join(many)
+		a.beginWriting()
 		join(0)
-		join(many).beginWriting()
 		close(join(many).done)
 		if !handle()() {
 			t.Fatal("CatchUp waits, although nobody is behind: one queue is short, one write is under way, one connection has ended.")
 		}
 
-		a := join(many)
+		a.writing.Store(false)
+		for range 8 { // the map has another order each time
+			if !server.hub.Broadcast(new(Message)) {
+				t.Fatal("Broadcast says that nobody is behind, although one client is.")
+			}
+		}
 		first, second := handle(), handle()
 		if first() || second() {
 			t.Error("The read pump has gone on, although a write pump is behind: call CatchUp after Broadcast.")
