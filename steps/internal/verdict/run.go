@@ -25,7 +25,7 @@ func Of(ctx context.Context, root string, s workshop.Step, again bool, ended fun
 		args = append(args, "-count=1")
 	}
 	all := make(results)
-	err := stream(ctx, root, all, ended, append(args, "./"+s.Folder())...)
+	err := stream(ctx, root, all, ended, "go", append(args, "./"+s.Folder())...)
 	if err != nil {
 		return Verdict{}, err
 	}
@@ -34,17 +34,18 @@ func Of(ctx context.Context, root string, s workshop.Step, again bool, ended fun
 	return v, nil
 }
 
-// stream runs the go command and reads its events.
-func stream(ctx context.Context, root string, all results, ended func(string), args ...string) error {
+// stream runs a program that prints events, go test -json or test2json, in dir, and
+// reads them.
+func stream(ctx context.Context, dir string, all results, ended func(string), program string, args ...string) error {
 	var complaints bytes.Buffer
-	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.Dir, cmd.Stderr = root, &complaints
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Dir, cmd.Stderr = dir, &complaints
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		return err
 	}
 	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("the go command does not start: %w", err)
+		return fmt.Errorf("the tests do not start: %w", err)
 	}
 	readErr := all.read(stdout, ended)
 	err = cmd.Wait() // an error means that a test has failed, as is expected; or worse
@@ -52,9 +53,9 @@ func stream(ctx context.Context, root string, all results, ended func(string), a
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case readErr != nil:
-		return fmt.Errorf("the output of go test: %w\n%s", readErr, complaints.Bytes())
+		return fmt.Errorf("the output of the tests: %w\n%s", readErr, complaints.Bytes())
 	case len(all) == 0:
-		return fmt.Errorf("go test: %w\n%s", err, complaints.Bytes())
+		return fmt.Errorf("the tests: %w\n%s", err, complaints.Bytes())
 	}
 	return nil
 }
@@ -68,6 +69,10 @@ func All(ctx context.Context, root string, steps []workshop.Step) ([]Verdict, er
 		return nil, err
 	}
 	broken, err := build(ctx, root, cache, steps)
+	if err != nil {
+		return nil, err
+	}
+	test2json, err := test2json(ctx, root)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +90,7 @@ func All(ctx context.Context, root string, steps []workshop.Step) ([]Verdict, er
 		running.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			errs[i] = verdicts[i].runOwn(ctx, root, cache)
+			errs[i] = verdicts[i].runOwn(ctx, root, cache, test2json)
 		})
 	}
 	running.Wait()
@@ -98,12 +103,12 @@ func All(ctx context.Context, root string, steps []workshop.Step) ([]Verdict, er
 }
 
 // runOwn runs the tests of the promises that the step adds.
-func (v *Verdict) runOwn(ctx context.Context, root, cache string) error {
+func (v *Verdict) runOwn(ctx context.Context, root, cache, test2json string) error {
 	all := make(results)
 	dir := filepath.Join(root, filepath.FromSlash(v.Step.Folder()))
 	program := filepath.Join(cache, v.Step.Name+".test"+exe())
 	pattern := fmt.Sprintf("-test.run=^%s$/^%d[.]", server, v.Step.Number)
-	err := stream(ctx, dir, all, nil, "tool", "test2json", "-p", v.Step.Package(), program, "-test.v=test2json", pattern)
+	err := stream(ctx, dir, all, nil, test2json, "-p", v.Step.Package(), program, "-test.v=test2json", pattern)
 	v.judge(all[v.Step.Package()])
 	return err
 }
@@ -121,7 +126,7 @@ func withEarlier(ctx context.Context, root string, verdicts []Verdict) error {
 		return nil
 	}
 	all := make(results)
-	if err := stream(ctx, root, all, nil, args...); err != nil {
+	if err := stream(ctx, root, all, nil, "go", args...); err != nil {
 		return err
 	}
 	for i, v := range verdicts {
@@ -179,6 +184,18 @@ func build(ctx context.Context, root, cache string, steps []workshop.Step) (brok
 		}
 	}
 	return nil, fmt.Errorf("the tests of the steps do not build: %w\n%s", err, output)
+}
+
+// test2json returns the path of the tool that turns what a test program prints into
+// events. "go tool test2json" does the same, and looks for it each time.
+func test2json(ctx context.Context, root string) (string, error) {
+	cmd := exec.CommandContext(ctx, "go", "tool", "-n", "test2json")
+	cmd.Dir = root
+	path, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("go tool -n test2json: %w", err)
+	}
+	return strings.TrimSpace(string(path)), nil
 }
 
 func exe() string {
