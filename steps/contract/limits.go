@@ -3,6 +3,7 @@ package contract
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -505,13 +506,14 @@ func forgetting(t *trial) {
 		}
 	})
 	t.scene(func(s *scene) {
-		const each, rounds = 600, 20
+		const each, rounds = 400, 20
 		s.Did("each hour %d addresses try a handshake, and are never seen again", each)
 		var first, last uint64
 		refused := 0
+		request, _ := http.ReadRequest(bufio.NewReader(bytes.NewReader(wstest.Request{}.Bytes("/ws"))))
 		for round := range rounds {
 			for i := range each {
-				r, _ := http.ReadRequest(bufio.NewReader(bytes.NewReader(wstest.Request{}.Bytes("/ws"))))
+				r := request.WithContext(context.Background()) // a copy
 				r.RemoteAddr = fmt.Sprintf("10.%d.%d.%d:1234", 20+round, i>>8, i&0xff)
 				w := httptest.NewRecorder()
 				s.HTTP.Handler.ServeHTTP(w, r)
@@ -523,9 +525,11 @@ func forgetting(t *trial) {
 			s.hammer("10.9.0.1", 1)
 			s.Settle()
 			s.Log.Clear()
-			last = s.Heap()
-			if round == 1 {
-				first = last
+			switch round {
+			case 1:
+				first = s.Heap()
+			case rounds - 1:
+				last = s.Heap()
 			}
 		}
 		if refused > 0 {

@@ -94,6 +94,7 @@ type session struct {
 	*testing.T
 	root    string // of the clone
 	program string
+	goCache string
 	told    strings.Builder
 }
 
@@ -110,6 +111,11 @@ func newSession(t *testing.T) *session {
 	}
 	dir := t.TempDir()
 	s := &session{T: t, root: filepath.Join(dir, "a clone"), program: filepath.Join(dir, "steps")}
+	goCache, err := exec.Command("go", "env", "GOCACHE").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.goCache = strings.TrimSpace(string(goCache))
 	for _, folder := range []string{"steps", "solutions", "static"} {
 		s.copy(root, folder)
 	}
@@ -200,7 +206,8 @@ func (s *session) command(args ...string) *exec.Cmd {
 
 // env is the learner's environment: nothing of it may change what is printed.
 func (s *session) env() []string {
-	return append(os.Environ(), "NO_COLOR=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null", "GOFLAGS=")
+	return append(os.Environ(), "NO_COLOR=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null", "GOFLAGS=",
+		"GOCACHE="+s.goCache, "XDG_CACHE_HOME="+filepath.Dir(s.root)) // the runner's own goes with the clone
 }
 
 // solve gives a step the files of its solution.

@@ -2,6 +2,7 @@ package verdict
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 
@@ -68,12 +70,13 @@ func All(ctx context.Context, root string, steps []workshop.Step) ([]Verdict, er
 	if err != nil {
 		return nil, err
 	}
+	var tool string
+	var toolErr error
+	var looking sync.WaitGroup
+	looking.Go(func() { tool, toolErr = test2json(ctx, root) })
 	broken, err := build(ctx, root, cache, steps)
-	if err != nil {
-		return nil, err
-	}
-	test2json, err := test2json(ctx, root)
-	if err != nil {
+	looking.Wait()
+	if err := cmp.Or(err, toolErr); err != nil {
 		return nil, err
 	}
 
@@ -81,16 +84,16 @@ func All(ctx context.Context, root string, steps []workshop.Step) ([]Verdict, er
 	errs := make([]error, len(steps))
 	slots := make(chan struct{}, runtime.GOMAXPROCS(0))
 	var running sync.WaitGroup
-	for i, s := range steps {
+	for i, s := range slices.Backward(steps) { // the later ones take longer
 		verdicts[i] = newVerdict(s, s.Number)
 		if said, ok := broken[s.Package()]; ok {
 			verdicts[i].Trouble = said
 			continue
 		}
+		slots <- struct{}{}
 		running.Go(func() {
-			slots <- struct{}{}
 			defer func() { <-slots }()
-			errs[i] = verdicts[i].runOwn(ctx, root, cache, test2json)
+			errs[i] = verdicts[i].runOwn(ctx, root, cache, tool)
 		})
 	}
 	running.Wait()

@@ -1,6 +1,8 @@
 package wstest
 
 import (
+	"bytes"
+	"crypto/subtle"
 	"encoding/binary"
 	"fmt"
 	"unicode/utf8"
@@ -80,6 +82,9 @@ func quote(p []byte) string {
 	return fmt.Sprintf("%q", p)
 }
 
+// masks is a mask, many times. Any mask does: nobody is in between.
+var masks = bytes.Repeat([]byte{0x12, 0x34, 0x56, 0x78}, 1024)
+
 // appendMasked appends f as a client sends it: masked (RFC 6455, section 5.3).
 func appendMasked(b []byte, f Frame) []byte {
 	first := f.Op
@@ -95,12 +100,11 @@ func appendMasked(b []byte, f Frame) []byte {
 	default:
 		b = binary.BigEndian.AppendUint64(append(b, 0x80|127), uint64(n))
 	}
-	mask := [4]byte{0x12, 0x34, 0x56, 0x78} // any mask does: nobody is in between
-	b = append(b, mask[:]...)
+	b = append(b, masks[:4]...)
 	begin := len(b)
 	b = append(b, f.Payload...)
-	for i := range b[begin:] {
-		b[begin+i] ^= mask[i%4]
+	for rest := b[begin:]; len(rest) > 0; {
+		rest = rest[subtle.XORBytes(rest, rest, masks):]
 	}
 	return b
 }
