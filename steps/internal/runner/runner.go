@@ -168,9 +168,9 @@ func (a *app) step(ctx context.Context, words []string) (workshop.Step, error) {
 
 // all tests all steps.
 func (a *app) all(ctx context.Context) ([]verdict.Verdict, error) {
-	// Where nothing has been compiled yet, that takes a while.
+	// Where nothing has been compiled yet, or the machine is busy, that takes a while.
 	patience := time.AfterFunc(2*time.Second, func() {
-		fmt.Fprintln(a.Err, "Compiling (the first time this takes a minute) ...")
+		fmt.Fprintln(a.Err, "Compiling and testing (the first time this takes a minute) ...")
 	})
 	defer patience.Stop()
 	return verdict.All(ctx, a.root, a.steps)
