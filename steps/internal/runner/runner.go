@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"example.com/wsworkshop/steps/internal/screen"
@@ -166,13 +167,33 @@ func (a *app) step(ctx context.Context, words []string) (workshop.Step, error) {
 	return a.steps[n-1], nil
 }
 
-// all tests all steps.
+// all tests all steps. Where nothing has been compiled yet, or the machine is busy,
+// that takes a while: then it says so, and on a terminal for how long.
 func (a *app) all(ctx context.Context) ([]verdict.Verdict, error) {
-	// Where nothing has been compiled yet, or the machine is busy, that takes a while.
-	patience := time.AfterFunc(2*time.Second, func() {
-		fmt.Fprintln(a.Err, "Compiling and testing (the first time this takes a minute) ...")
+	ended := make(chan struct{})
+	var waiting sync.WaitGroup
+	waiting.Go(func() {
+		const patience = 2
+		progress := screen.Of(a.Err)
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for seconds := 1; ; seconds++ {
+			select {
+			case <-ended:
+				fmt.Fprint(a.Err, progress.EndBar())
+				return
+			case <-tick.C:
+			}
+			if seconds == patience {
+				fmt.Fprintln(a.Err, "Compiling and testing (the first time this takes a minute) ...")
+			}
+			if seconds >= patience {
+				fmt.Fprint(a.Err, progress.Progress(fmt.Sprintf("%d s", seconds)))
+			}
+		}
 	})
-	defer patience.Stop()
+	defer waiting.Wait()
+	defer close(ended)
 	return verdict.All(ctx, a.root, a.steps)
 }
 

@@ -102,7 +102,7 @@ func (p *process) stop() {
 	again := make(chan os.Signal, 1)
 	signal.Notify(again, os.Interrupt)
 	defer signal.Stop(again)
-	if p.cmd.Process.Signal(os.Interrupt) != nil { // as on Windows
+	if interrupt(p.cmd.Process) != nil { // as without a console on Windows
 		p.cmd.Process.Kill()
 	}
 	select {

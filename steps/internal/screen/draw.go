@@ -114,19 +114,25 @@ func (s Screen) Report(v verdict.Verdict, all bool) string {
 	return b.String() + "\n" + s.action(v)
 }
 
-// line draws a promise, and with why what was seen of a broken one.
+// line draws a promise, with the reason if it is skipped, and with why what was seen
+// if it is broken.
 func (s Screen) line(p verdict.Promise, why bool) string {
-	mark, how := "not reached", faint
+	mark, how, reason := "not reached", faint, ""
 	switch p.Outcome {
 	case verdict.Kept:
 		mark, how = "kept", green
 	case verdict.Broken:
 		mark, how = "broken", red
+		if why {
+			reason = seen(p.Message)
+		}
+	case verdict.Skipped:
+		mark, reason = "skipped", p.Message
 	}
 	line := s.wrap(fmt.Sprintf("  %-11s  %s\n", mark, p.Name))
 	line = strings.Replace(line, mark, s.paint(how, mark), 1)
-	if saw := seen(p.Message); why && saw != "" {
-		line += s.paint(faint, s.wrap("               "+saw+"\n"))
+	if reason != "" {
+		line += s.paint(faint, s.wrap("               "+reason+"\n"))
 	}
 	return line
 }

@@ -17,14 +17,12 @@ type Screen struct {
 // Of returns the screen behind f: without a terminal one without colour and width.
 // The environment variable NO_COLOR takes the colour away (https://no-color.org).
 func Of(f *os.File) Screen {
-	if !IsTerminal(f) {
+	columns := width(f)
+	if columns == 0 || os.Getenv("TERM") == "dumb" {
 		return Screen{}
 	}
-	return Screen{Colour: os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb", Width: width(f)}
+	return Screen{Colour: os.Getenv("NO_COLOR") == "", Width: columns}
 }
-
-// IsTerminal reports whether f is a terminal.
-func IsTerminal(f *os.File) bool { return width(f) > 0 }
 
 type style string
 
@@ -63,7 +61,15 @@ func (s Screen) Bar(done, all int) string {
 	return "\r" + s.paint(green, strings.Repeat("#", full)) + s.paint(faint, strings.Repeat(".", cells-full)) + fmt.Sprintf(" %d of %d", done, all)
 }
 
-// EndBar takes the bar away.
+// Progress draws a line that the next one replaces.
+func (s Screen) Progress(text string) string {
+	if s.Width == 0 {
+		return ""
+	}
+	return s.EndBar() + s.paint(faint, text)
+}
+
+// EndBar takes the bar, or the progress, away.
 func (s Screen) EndBar() string {
 	if s.Width == 0 {
 		return ""

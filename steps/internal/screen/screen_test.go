@@ -35,19 +35,22 @@ func golden(t *testing.T, name, got string) {
 }
 
 // step returns the verdict on step n, in which its own three promises have these
-// outcomes: kept, broken, not reached.
+// outcomes: kept, broken, not reached, skipped.
 func step(n int, outcomes string) verdict.Verdict {
 	v := verdict.Verdict{Step: workshop.Step{Number: n, Name: []string{"01-one", "02-two"}[n-1], Title: "A title", Words: 900 + 350*n}}
 	for from := 1; from <= n; from++ {
 		for i := range 3 {
 			p := verdict.Promise{Name: fmt.Sprintf("%d.%d a promise of step %[1]d", from, i+1), Step: from, Task: fmt.Sprintf("%d.%d", from, i+1), Outcome: verdict.Kept}
 			if from == n {
-				p.Outcome = map[byte]verdict.Outcome{'k': verdict.Kept, 'b': verdict.Broken, 'n': verdict.NotReached}[outcomes[i]]
+				p.Outcome = map[byte]verdict.Outcome{'k': verdict.Kept, 'b': verdict.Broken, 'n': verdict.NotReached, 's': verdict.Skipped}[outcomes[i]]
 			}
 			if p.Outcome == verdict.Broken {
 				p.Message = "What happened (in the time of the test, not yours):\n     0s  ann connects\n" +
 					"Seen:     ann got nothing, although what bob had sent was for everybody who is connected, and so for her too.\n" +
 					"Promised: " + p.Name + ".\nRead:     steps/a/README.md#task-1.1"
+			}
+			if p.Outcome == verdict.Skipped {
+				p.Message = "this system has no signals"
 			}
 			v.Promises = append(v.Promises, p)
 		}
@@ -109,6 +112,7 @@ func TestReports(t *testing.T) {
 		"report-broken":  step(2, "kbb"),
 		"report-earlier": earlier,
 		"report-hung":    hung,
+		"report-skipped": step(2, "ksk"),
 		"report-trouble": trouble,
 		"report-whole":   step(1, "kkk"),
 	} {
@@ -127,6 +131,15 @@ func TestABarFillsTheMoreIsDone(t *testing.T) {
 	}
 	if got := (Screen{}).Bar(1, 2); got != "" {
 		t.Errorf("without a terminal the bar is %q", got)
+	}
+}
+
+func TestProgressReplacesTheLineBefore(t *testing.T) {
+	if got := (Screen{Width: 80}).Progress("3 s"); got != "\r\x1b[K3 s" {
+		t.Errorf("on a terminal it is %q", got)
+	}
+	if got := (Screen{}).Progress("3 s"); got != "" {
+		t.Errorf("without a terminal it is %q", got)
 	}
 }
 

@@ -6,6 +6,7 @@ package verdict
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"example.com/wsworkshop/steps/contract"
@@ -19,6 +20,7 @@ const (
 	Kept       Outcome = "kept"
 	Broken     Outcome = "broken"
 	NotReached Outcome = "not reached" // another failure ended the tests before
+	Skipped    Outcome = "skipped"     // it cannot be tried on this system
 )
 
 // Promise is a promise, and whether the step keeps it.
@@ -27,7 +29,7 @@ type Promise struct {
 	Step    int     `json:"step"` // that made it
 	Task    string  `json:"task"`
 	Outcome Outcome `json:"outcome"`
-	Message string  `json:"message,omitempty"` // of a broken one: what its test says
+	Message string  `json:"message,omitempty"` // of a broken one: what its test says; of a skipped one: why
 }
 
 // Verdict is which promises a step keeps.
@@ -38,8 +40,20 @@ type Verdict struct {
 	Notes    []string  // what the tests say besides
 }
 
-// Own returns how many promises the step adds, and how many of them it keeps.
-func (v Verdict) Own() (kept, promised int) { return v.count(v.Step.Number) }
+// Own returns how many promises the step adds, and how many of them it keeps. Those
+// that cannot be tried do not count.
+func (v Verdict) Own() (kept, promised int) {
+	for _, p := range v.Promises {
+		if p.Step != v.Step.Number || p.Outcome == Skipped {
+			continue
+		}
+		promised++
+		if p.Outcome == Kept {
+			kept++
+		}
+	}
+	return kept, promised
+}
 
 // Earlier returns how many promises of earlier steps the step breaks.
 func (v Verdict) Earlier() (broken int) {
@@ -51,22 +65,11 @@ func (v Verdict) Earlier() (broken int) {
 	return broken
 }
 
-func (v Verdict) count(step int) (kept, promised int) {
-	for _, p := range v.Promises {
-		if p.Step != step {
-			continue
-		}
-		promised++
-		if p.Outcome == Kept {
-			kept++
-		}
-	}
-	return kept, promised
-}
-
 // Whole reports whether the step keeps everything that was promised so far.
 func (v Verdict) Whole() bool {
-	return v.Trouble == "" && v.firstNot(Kept) < 0
+	return v.Trouble == "" && !slices.ContainsFunc(v.Promises, func(p Promise) bool {
+		return p.Outcome != Kept && p.Outcome != Skipped
+	})
 }
 
 // FirstBroken returns the first promise that is broken, if one is.
@@ -77,15 +80,6 @@ func (v Verdict) FirstBroken() (Promise, bool) {
 		}
 	}
 	return Promise{}, false
-}
-
-func (v Verdict) firstNot(o Outcome) int {
-	for i, p := range v.Promises {
-		if p.Outcome != o {
-			return i
-		}
-	}
-	return -1
 }
 
 // newVerdict returns the verdict of a step whose promises from those of step
@@ -130,8 +124,11 @@ func (v *Verdict) judge(r *result) {
 	for i := range v.Promises {
 		p := &v.Promises[i]
 		switch test := testName(p.Name); r.ended[test] {
-		case "pass", "skip":
+		case "pass":
 			p.Outcome = Kept
+		case "skip":
+			p.Outcome = Skipped
+			p.Message = place.ReplaceAllString(plain(r.output[test]), "")
 		case "fail":
 			p.Outcome = Broken
 			p.Message = plain(r.output[test])

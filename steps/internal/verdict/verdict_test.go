@@ -34,7 +34,7 @@ func TestAVerdictTellsKeptFromBrokenAndNotReached(t *testing.T) {
 	first, own := contract.Promises(1), contract.Promises(2)
 	v := judged(t, ending("fail", testName(first[0].String()), "    --- FAIL: TestServer/x (0.01s)\n        Seen:     nothing\n          at all\n")+
 		ending("pass", testName(first[1].String()), "")+
-		ending("skip", testName(own[0].String()), "")+
+		ending("pass", testName(own[0].String()), "")+
 		ending("fail", testName(own[1].String()), "")+
 		ending("fail", server, "    run.go:70: The server has hung.\n--- FAIL: TestServer (1s)\n"))
 	if kept, promised := v.Own(); kept != 1 || promised != len(own) {
@@ -54,7 +54,8 @@ func TestAVerdictTellsKeptFromBrokenAndNotReached(t *testing.T) {
 	}
 }
 
-func TestAStepIsWholeWhenAllIsKept(t *testing.T) {
+// passing returns the lines of go test -json for a step 2 that keeps all promises.
+func passing() string {
 	var output strings.Builder
 	output.WriteString(ending("pass", server, ""))
 	for n := 1; n <= 2; n++ {
@@ -62,8 +63,23 @@ func TestAStepIsWholeWhenAllIsKept(t *testing.T) {
 			output.WriteString(ending("pass", testName(p.String()), ""))
 		}
 	}
-	if v := judged(t, output.String()); !v.Whole() {
+	return output.String()
+}
+
+func TestAStepIsWholeWhenAllIsKept(t *testing.T) {
+	if v := judged(t, passing()); !v.Whole() {
 		t.Errorf("it is not whole: %+v", v)
+	}
+}
+
+func TestWhatASystemCannotTryDoesNotCount(t *testing.T) {
+	own := contract.Promises(2)
+	v := judged(t, passing()+ending("skip", testName(own[0].String()), "    shutdown.go:47: Windows has no signals\n"))
+	if kept, promised := v.Own(); kept != len(own)-1 || promised != len(own)-1 || !v.Whole() {
+		t.Errorf("%d of %d are kept, whole %t; want %[4]d of %[4]d, true", kept, promised, v.Whole(), len(own)-1)
+	}
+	if p := v.Promises[len(v.Promises)-len(own)]; p.Outcome != Skipped || p.Message != "Windows has no signals" {
+		t.Errorf("it is %s, because %q", p.Outcome, p.Message)
 	}
 }
 

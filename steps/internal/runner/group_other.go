@@ -1,7 +1,0 @@
-//go:build !unix
-
-package runner
-
-import "os/exec"
-
-func setGroup(*exec.Cmd) {}
