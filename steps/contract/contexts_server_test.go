@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"math"
 	"net/http"
 	"net/netip"
 	"sync"
@@ -50,7 +49,8 @@ func newCtxServer(cfg Config) *ctxServer {
 func (s *ctxServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	from := s.rules.countsFor(r)
 	if no := s.enter(from); no.status != 0 {
-		w.Header().Set("Retry-After", fmt.Sprint(math.Ceil(no.retry.Seconds())))
+		again := time.Now().Add(no.retry + time.Second) // a date has whole seconds
+		w.Header().Set("Retry-After", again.UTC().Format(http.TimeFormat))
 		http.Error(w, http.StatusText(no.status), no.status)
 		return
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"regexp"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -214,14 +215,32 @@ func (s *scene) wantOnline(n int) {
 	}
 }
 
-// wantTold demands a Retry-After of whole seconds, at least one.
+// wantRetryAfter demands that an answer tells to come back within the hour.
 func (s *scene) wantRetryAfter(a wstest.Answer) time.Duration {
-	var seconds int
 	told := a.Header.Get("Retry-After")
-	if _, err := fmt.Sscanf(told, "%d", &seconds); err != nil || fmt.Sprint(seconds) != told || seconds < 1 {
-		s.Fail("the answer %d has the Retry-After %q, and not a number of seconds (1 or more).", a.Status, told)
+	if told == "" {
+		s.FailBecause("the header is not set, or is set after http.Error, which has sent all headers by then.", "the answer %d has no Retry-After.", a.Status)
 	}
-	return time.Duration(seconds) * time.Second
+	wait, ok := retryAfter(told)
+	if ok && wait >= time.Second && wait <= time.Hour {
+		return wait
+	}
+	cause := "Retry-After takes seconds, without a unit. A time.Duration counts nanoseconds, and prints with a unit: its method Seconds helps."
+	if told == "0" {
+		cause = "the wait is rounded down: round it up to whole seconds."
+	}
+	s.FailBecause(cause, "the answer %d has the Retry-After %q, and not a number of seconds (1 to 3600).", a.Status, told)
+	return 0
+}
+
+// retryAfter reads the header of that name: seconds, or a date (RFC 9110, section
+// 10.2.3).
+func retryAfter(told string) (wait time.Duration, ok bool) {
+	if seconds, err := strconv.ParseUint(told, 10, 32); err == nil {
+		return time.Duration(seconds) * time.Second, true
+	}
+	at, err := http.ParseTime(told)
+	return time.Until(at), err == nil
 }
 
 // idsOf returns the UUIDs in a log record.

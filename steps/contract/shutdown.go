@@ -13,7 +13,6 @@ import (
 	"regexp"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -351,14 +350,7 @@ func (s *scene) wantUnavailable(when string) {
 		s.FailBecause("ServeHTTP does not call Enter before Upgrade, or Close does not set the flag that Enter looks at, or Shutdown calls Close too late.",
 			"%s Shutdown a handshake gets 503; %s.", when, answer)
 	}
-	told := answer.Header.Get("Retry-After")
-	if told == "" {
-		s.FailBecause("the header is not set, or is set after http.Error, which has sent all headers by then.", "the answer 503 has no Retry-After.")
-	}
-	if seconds, err := strconv.Atoi(told); err != nil || seconds < 1 || seconds > 3600 {
-		s.FailBecause("Retry-After takes seconds, without a unit. A time.Duration counts nanoseconds, and prints with a unit: its method Seconds helps.",
-			"the answer 503 has the Retry-After %q, and not a number of seconds (1 to 3600).", told)
-	}
+	s.wantRetryAfter(answer)
 }
 
 // down is a call of Shutdown.
