@@ -3,8 +3,10 @@ package contract
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"weak"
 
@@ -35,6 +37,7 @@ var broadcast = []Promise{
 			t.scene(broadcastToStalled)
 			t.scene(broadcastWhileEnding)
 			t.scene(sendUntilFull)
+			t.scene(sendAtOnce)
 		},
 	},
 	{
@@ -274,6 +277,49 @@ func sendUntilFull(s *scene) {
 	if !refused && !eve.Gone() {
 		s.FailBecause("Send drops a message when the queue is full, and says nothing; or the queue is larger than that, or without an end.",
 			"each Send returned nil and eve is still connected, although her queue holds %d messages.", sendQueueSize)
+	}
+}
+
+// sendAtOnce sends more to each of many peers than its queue holds, from two
+// goroutines, which begin with each peer at the same time.
+func sendAtOnce(s *scene) {
+	peers, _ := s.HandshakeAll("eve", 300, wstest.Request{})
+	for _, eve := range peers {
+		eve.Stall()
+	}
+	s.Settle()
+	var ids []string
+	for _, r := range s.Log.Records() {
+		ids = append(ids, idsOf(r)...)
+	}
+	slices.Sort(ids)
+	ids = slices.Compact(ids)
+	s.Did("they do not read; to one after the other, two goroutines send %d messages at once", 2*sendQueueSize)
+	text := s.heavy("news", 1)[0]
+	var begun atomic.Int64
+	sender := func() {
+		for i, id := range ids {
+			time.Sleep(time.Millisecond)
+			begun.Add(1)
+			for spins := 0; begun.Load() < 2*int64(i+1); spins++ {
+				switch {
+				case spins > 1e6: // the other one waits in Send
+					return
+				case spins > 1e4: // or it has no processor
+					runtime.Gosched()
+				}
+			}
+			for range sendQueueSize {
+				s.Send(id, text)
+			}
+		}
+	}
+	var both sync.WaitGroup
+	both.Go(sender)
+	both.Go(sender)
+	if !s.Start(both.Wait).Within(time.Duration(len(ids)) * time.Millisecond) {
+		s.FailBecause("Send looks whether there is room, and then sends: another goroutine may have taken the room in between. A select with a default does both at once.",
+			"Send did not return at once: two goroutines had filled the queue of a peer who does not read.")
 	}
 }
 
