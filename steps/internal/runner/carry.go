@@ -2,7 +2,6 @@ package runner
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"maps"
@@ -21,6 +20,7 @@ import (
 func (a *app) carry(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("carry", flag.ContinueOnError)
 	yes := flags.Bool("yes", false, "")
+	byHand := flags.Bool("by-hand", false, "")
 	words, err := parse(flags, args, 1)
 	if err != nil {
 		return err
@@ -33,19 +33,20 @@ func (a *app) carry(ctx context.Context, args []string) error {
 	if err != nil {
 		return errNoGit
 	}
-	starter, err := starters.Files(s.Name)
+	starter, err := a.untouched(s)
 	if err != nil {
 		return err
 	}
-	there, err := a.files(s.Folder())
-	if err != nil {
-		return err
-	}
-	if !maps.Equal(there, starter) {
+	if starter == nil {
 		return fmt.Errorf("step %[1]d has work of yours already. To begin it anew: go run ./steps reset %[1]d (it saves your files), then carry again", s.Number)
 	}
+	if asItWas, err := a.untouched(before); err != nil {
+		return err
+	} else if asItWas != nil {
+		return fmt.Errorf("%s is as it was from the start: there is no work of yours to carry", before.Folder())
+	}
 	if !*yes {
-		v, err := a.of(ctx, before, false)
+		v, err := a.of(ctx, before)
 		if err != nil {
 			return err
 		}
@@ -54,77 +55,87 @@ func (a *app) carry(ctx context.Context, args []string) error {
 		}
 	}
 
-	merged, conflicts, err := a.merge(ctx, git, s, before, starter)
+	m, err := a.merge(ctx, git, s, before, starter)
 	if err != nil {
 		return err
 	}
-	if len(conflicts) > 0 {
-		return fmt.Errorf("nothing is changed: what step %d adds does not fit into your %s. By hand: copy your files from %s to %s, "+
-			"and add there what \"go run ./steps what-changed %d\" and the TODO(%d.k) of the starter show",
-			s.Number, strings.Join(conflicts, ", "), before.Folder(), s.Folder(), s.Number, s.Number)
+	if len(m.conflicts) > 0 && !*byHand {
+		return fmt.Errorf("nothing is changed: what step %d adds does not fit into yours here:\n\n%s\n"+
+			"To settle that by hand: go run ./steps carry -by-hand %[1]d\nIt carries your files all the same, with both versions at such places.",
+			s.Number, strings.Join(m.conflicts, "\n"))
 	}
-	if err := writeFiles(a.path(s.Folder()), merged); err != nil {
+	if err := writeFiles(a.path(s.Folder()), m.files); err != nil {
 		return err
 	}
-	if says, err := a.build(ctx, s); err != nil {
-		if err := a.putBack(s, merged, starter); err != nil {
+	if says, err := a.build(ctx, s); err != nil && !*byHand {
+		if err := a.putBack(s, m.files, starter); err != nil {
 			return err
 		}
-		return fmt.Errorf("nothing is changed: with your files step %d would not build:\n%s\nBy hand: copy your files from %s to %s, and go on from there",
-			s.Number, says, before.Folder(), s.Folder())
+		return fmt.Errorf("nothing is changed: with your files step %d would not build:\n\n%s\n\n"+
+			"To settle that by hand: go run ./steps carry -by-hand %[1]d\nIt carries your files all the same.",
+			s.Number, says)
 	}
-	fmt.Fprintf(a.Out, "%s now has your step %d, and the TODOs of step %d.\n", s.Folder(), before.Number, s.Number)
+	fmt.Fprintf(a.Out, "%s now has your %s, and the TODOs of step %d.\n", s.Folder(), strings.Join(m.carried, ", "), s.Number)
+	if len(m.conflicts) > 0 {
+		fmt.Fprintf(a.Out, "Next: settle what stands between <<<<<<< and >>>>>>> in %s, then read %s\n", s.Folder(), s.Lesson())
+		return nil
+	}
+	fmt.Fprintf(a.Out, "Next: read %s\n", s.Lesson())
 	return nil
 }
 
-// merge returns the files of the step with the learner's work on the step before,
-// and the names of those in which the two do not fit together.
-func (a *app) merge(ctx context.Context, git string, s, before workshop.Step, starter map[string]string) (merged map[string]string, conflicts []string, err error) {
+// untouched returns the files of a step that nobody has changed, and nil for any
+// other step.
+func (a *app) untouched(s workshop.Step) (map[string]string, error) {
+	starter, err := starters.Files(s.Name)
+	if err != nil {
+		return nil, err
+	}
+	there, err := a.files(s.Folder())
+	if err != nil || !maps.Equal(there, starter) {
+		return nil, err
+	}
+	return starter, nil
+}
+
+// merged is a step with the learner's work on the step before.
+type merged struct {
+	files     map[string]string
+	carried   []string // the names of the learner's files among them
+	conflicts []string // where the two do not fit together, as the files show it
+}
+
+// merge puts the learner's work on the step before into the files of the starter.
+func (a *app) merge(ctx context.Context, git string, s, before workshop.Step, starter map[string]string) (merged, error) {
 	mine, err := a.files(before.Folder())
 	if err != nil {
-		return nil, nil, err
+		return merged{}, err
 	}
 	base, err := a.files(before.Solution())
 	if err != nil {
-		return nil, nil, err
+		return merged{}, err
 	}
 	delete(mine, before.Name[:2]+"_test.go")
-	merged = maps.Clone(starter)
+	m := merged{files: maps.Clone(starter)}
 	for _, name := range slices.Sorted(maps.Keys(mine)) {
-		text, clean := mine[name], true
-		if starter[name] != "" {
-			text, clean, err = mergeFile(ctx, git, mine[name], base[name], starter[name])
+		if mine[name] == base[name] { // what the starter stands on
+			continue
 		}
+		m.carried = append(m.carried, name)
+		m.files[name] = mine[name]
+		if starter[name] == "" {
+			continue
+		}
+		text, conflicts, err := mergeFile(ctx, git, mine[name], base[name], starter[name])
 		if err != nil {
-			return nil, nil, err
+			return merged{}, err
 		}
-		if !clean {
-			conflicts = append(conflicts, name)
+		m.files[name] = text
+		for _, c := range conflicts {
+			m.conflicts = append(m.conflicts, s.Folder()+"/"+name+"\n"+c)
 		}
-		merged[name] = text
 	}
-	return merged, conflicts, nil
-}
-
-// mergeFile makes in mine the changes that lead from base to starter. It reports
-// false if they do not fit.
-func mergeFile(ctx context.Context, git, mine, base, starter string) (text string, clean bool, err error) {
-	dir, err := os.MkdirTemp("", "wsworkshop")
-	if err != nil {
-		return "", false, err
-	}
-	defer os.RemoveAll(dir)
-	if err := writeFiles(dir, map[string]string{"mine": mine, "base": base, "starter": starter}); err != nil {
-		return "", false, err
-	}
-	cmd := exec.CommandContext(ctx, git, "merge-file", "-p", "mine", "base", "starter")
-	cmd.Dir = dir
-	output, err := cmd.Output()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) && exit.ExitCode() > 0 && exit.ExitCode() < 128 { // the number of conflicts
-		return "", false, nil
-	}
-	return string(output), err == nil, err
+	return m, nil
 }
 
 // build builds a step, tests included, and returns what the compiler says.

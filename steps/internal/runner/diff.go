@@ -29,7 +29,7 @@ func (a *app) diff(ctx context.Context, args []string) error {
 		return err
 	}
 	if !*yes {
-		v, err := a.of(ctx, s, false)
+		v, err := a.of(ctx, s)
 		if err != nil {
 			return err
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"example.com/wsworkshop/steps/internal/verdict"
 	"example.com/wsworkshop/steps/internal/workshop"
 )
 
@@ -30,7 +31,7 @@ func (a *app) hint(ctx context.Context, args []string) error {
 		case !a.ask("\nAnother hint?"):
 			return nil
 		}
-		fmt.Fprintf(a.Out, "\n%s\n", hintText(text))
+		fmt.Fprintf(a.Out, "\n%s\n", a.screen.Wrap(hintText(text)))
 	}
 	fmt.Fprintf(a.Out, "\nThese are all. The task: %s#task-%s\n", lesson, task.Number)
 	return nil
@@ -52,7 +53,7 @@ func (a *app) task(ctx context.Context, words []string) (task workshop.Task, les
 	if err != nil {
 		return task, "", err
 	}
-	v, err := a.of(ctx, s, false)
+	v, err := a.of(ctx, s)
 	if err != nil {
 		return task, "", err
 	}
@@ -63,8 +64,16 @@ func (a *app) task(ctx context.Context, words []string) (task workshop.Task, les
 	}
 	in := a.steps[first.Step-1]
 	task, _ = in.Task(first.Task)
-	fmt.Fprintf(a.Out, "The first promise that is broken: %s\n\n", first.Name)
+	fmt.Fprintf(a.Out, "The first promise that is broken: %s\n%s\n", first.Name, notOf(s, first))
 	return task, in.Lesson(), nil
+}
+
+// notOf says that a promise that step s breaks is one of an earlier step, if it is.
+func notOf(s workshop.Step, p verdict.Promise) string {
+	if p.Step == s.Number {
+		return ""
+	}
+	return fmt.Sprintf("Step %d kept it before your change: look at that first. The hints are those of step %d.\n", s.Number, p.Step)
 }
 
 // hintText returns a hint as it is read on a screen: the fences around code say

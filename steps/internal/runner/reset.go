@@ -64,6 +64,6 @@ func (a *app) replace(s workshop.Step, files map[string]string) error {
 			return err
 		}
 	}
-	fmt.Fprintf(a.Out, "Your files are in %s now.\n", saved)
+	fmt.Fprintf(a.Out, "Your files are in %s now: to have them again, copy them back.\n", filepath.ToSlash(saved))
 	return writeFiles(a.path(s.Folder()), files)
 }

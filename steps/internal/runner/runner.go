@@ -12,6 +12,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -44,7 +46,7 @@ func Run(ctx context.Context, args []string, std Streams) int {
 		fmt.Fprintf(std.Err, "%v\nFor the commands: go run ./steps help\n", err)
 		return 2
 	}
-	fmt.Fprintln(std.Err, err)
+	fmt.Fprintln(std.Err, screen.Of(std.Err).Wrap(err.Error()))
 	return 1
 }
 
@@ -76,12 +78,12 @@ var commands []command
 func init() {
 	commands = []command{
 		{"status", "", "the map of the steps: where you are, and what is next (also without a command)", (*app).status},
-		{"test", "[-all] [N]", "run the tests of step N, promise by promise", (*app).test},
+		{"test", "[-all] [-race] [N]", "run the tests of step N, promise by promise; with -all each message, with -race for data races too", (*app).test},
 		{"watch", "[N]", "the same on every save", (*app).watch},
 		{"hint", "[N.k]", "a hint for a task, or for the first promise that is broken", (*app).hint},
 		{"diff", "[-yes] [N]", "your step N beside the workshop's solution", (*app).diff},
 		{"what-changed", "N", "what the solutions changed from step N-1 to step N", (*app).whatChanged},
-		{"carry", "[-yes] N", "take your own step N-1 into step N, with the new TODOs", (*app).carry},
+		{"carry", "[-yes] [-by-hand] N", "take your own step N-1 into step N, with the new TODOs", (*app).carry},
 		{"reset", "N", "put step N back as it was, after saving your files", (*app).reset},
 		{"serve", "[-solution] [N] [flags of the server]", "run the server of step N, and restart it on every save", (*app).serve},
 		{"peer", "-stall|-vanish|-flood [-rate N] [-url ws://...]", "a client that reads nothing, answers nothing, or sends too much", (*app).peer},
@@ -127,7 +129,7 @@ func (a *app) help(context.Context, []string) error {
 	}
 	fmt.Fprint(a.Out, "\nN is the number of a step; without it a command takes the step where you are. status and test\n"+
 		"take -json, for programs. The exit code is 0 if all is well, 1 if a promise is broken, and 2\n"+
-		"for a wrong command line.\n")
+		"for a wrong command line. (go run prints this code, and itself ends with 1 instead of it.)\n")
 	return nil
 }
 
@@ -160,11 +162,12 @@ func (a *app) step(ctx context.Context, words []string) (workshop.Step, error) {
 		}
 		return screen.Here(all).Step, nil
 	}
-	n, err := strconv.Atoi(words[0])
-	if err != nil || n < 1 || n > len(a.steps) {
-		return workshop.Step{}, usageError(fmt.Sprintf("%q is no step: they are 1 to %d.", words[0], len(a.steps)))
+	for _, s := range a.steps {
+		if words[0] == strconv.Itoa(s.Number) || path.Base(filepath.ToSlash(words[0])) == s.Name {
+			return s, nil
+		}
 	}
-	return a.steps[n-1], nil
+	return workshop.Step{}, usageError(fmt.Sprintf("%q is no step: they are 1 to %d.", words[0], len(a.steps)))
 }
 
 // all tests all steps. Where nothing has been compiled yet, or the machine is busy,
@@ -197,15 +200,15 @@ func (a *app) all(ctx context.Context) ([]verdict.Verdict, error) {
 	return verdict.All(ctx, a.root, a.steps)
 }
 
-// of tests one step, with a bar on a terminal.
-func (a *app) of(ctx context.Context, s workshop.Step, again bool) (verdict.Verdict, error) {
+// of tests one step with flags of go test, and a bar on a terminal.
+func (a *app) of(ctx context.Context, s workshop.Step, flags ...string) (verdict.Verdict, error) {
 	promised := 0
 	for _, before := range a.steps[:s.Number] {
 		promised += len(before.Promises)
 	}
 	done := 0
 	fmt.Fprint(a.Out, a.screen.Bar(done, promised))
-	v, err := verdict.Of(ctx, a.root, s, again, func(string) {
+	v, err := verdict.Of(ctx, a.root, s, flags, func(string) {
 		done = min(done+1, promised)
 		fmt.Fprint(a.Out, a.screen.Bar(done, promised))
 	})
@@ -216,7 +219,7 @@ func (a *app) of(ctx context.Context, s workshop.Step, again bool) (verdict.Verd
 // ask asks a question and reports whether the answer is yes. Without an answer it
 // is no.
 func (a *app) ask(question string) bool {
-	fmt.Fprintf(a.Out, "%s [y/N] ", question)
+	fmt.Fprintf(a.Out, "%s [y/N] ", a.screen.Wrap(question))
 	var answer []byte
 	for b := make([]byte, 1); ; { // not more than a line: what follows may be for somebody else
 		if n, err := a.In.Read(b); n == 0 || err != nil {

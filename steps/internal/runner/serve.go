@@ -8,7 +8,8 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
-	"strconv"
+	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -23,7 +24,7 @@ func (a *app) serve(ctx context.Context, args []string) error {
 	for len(args) > 0 { // the rest are flags of the server
 		if args[0] == "-solution" || args[0] == "--solution" {
 			solution = true
-		} else if _, err := strconv.Atoi(args[0]); err == nil && words == nil {
+		} else if words == nil && !strings.HasPrefix(args[0], "-") {
 			words = args[:1]
 		} else {
 			break
@@ -44,6 +45,8 @@ func (a *app) serve(ctx context.Context, args []string) error {
 	}
 	defer os.RemoveAll(temp)
 
+	ctx, over := context.WithCancel(ctx)
+	defer over()
 	var server *process
 	for n := 1; ; n++ {
 		before := look(a.path(folder))
@@ -57,11 +60,14 @@ func (a *app) serve(ctx context.Context, args []string) error {
 		switch {
 		case ctx.Err() != nil:
 		case err != nil:
-			fmt.Fprintf(a.Err, "%s does not build:\n%s\n", folder, output)
+			fmt.Fprintf(a.Err, "%s does not build:\n%s", folder, output)
+			if server.runs() {
+				fmt.Fprintln(a.Err, "The server from before goes on.")
+			}
 		default:
 			server.stop()
-			fmt.Fprintf(a.Err, "%s runs; Ctrl-C ends it, and a save restarts it.\n", folder)
-			if server, err = a.start(program, args); err != nil {
+			fmt.Fprintf(a.Err, "Starting %s. Ctrl-C ends it, and a save restarts it.\n", folder)
+			if server, err = a.start(program, args, over); err != nil {
 				return err
 			}
 		}
@@ -72,13 +78,16 @@ func (a *app) serve(ctx context.Context, args []string) error {
 	}
 }
 
-// process is a server that runs.
+// process is a server that runs, or has ended by itself.
 type process struct {
 	cmd   *exec.Cmd
+	asked atomic.Bool   // to end
 	ended chan struct{} // closed when it has ended
 }
 
-func (a *app) start(program string, args []string) (*process, error) {
+// start starts a server. One that ends by itself, and with success, has nothing
+// more to do, as after -h: then it calls over.
+func (a *app) start(program string, args []string, over func()) (*process, error) {
 	p := &process{cmd: exec.Command(program, args...), ended: make(chan struct{})}
 	p.cmd.Dir = a.root
 	p.cmd.Stdout, p.cmd.Stderr = a.Out, a.Err
@@ -87,10 +96,29 @@ func (a *app) start(program string, args []string) (*process, error) {
 		return nil, err
 	}
 	go func() {
-		p.cmd.Wait() // what it has to say stands on standard error
-		close(p.ended)
+		defer close(p.ended)
+		switch err := p.cmd.Wait(); {
+		case p.asked.Load(): // what it has to say stands on standard error
+		case err == nil:
+			over()
+		default:
+			fmt.Fprintf(a.Err, "The server has ended (%v). A save starts it again, Ctrl-C ends this.\n", err)
+		}
 	}()
 	return p, nil
+}
+
+// runs reports whether the server still runs. p may be nil.
+func (p *process) runs() bool {
+	if p == nil {
+		return false
+	}
+	select {
+	case <-p.ended:
+		return false
+	default:
+		return true
+	}
 }
 
 // stop asks the server to end, and waits until it has. Ctrl-C ends the wait. p may
@@ -99,6 +127,7 @@ func (p *process) stop() {
 	if p == nil {
 		return
 	}
+	p.asked.Store(true)
 	again := make(chan os.Signal, 1)
 	signal.Notify(again, os.Interrupt)
 	defer signal.Stop(again)

@@ -16,7 +16,7 @@ func (s *session) serve(temp, addr, folder string, args ...string) *running {
 	s.Helper()
 	s.Setenv("TMPDIR", temp)
 	p := s.start(append(append([]string{"serve"}, args...), "-addr", addr)...)
-	p.until(s.T, folder+" runs; Ctrl-C ends it, and a save restarts it.\n")
+	p.until(s.T, "Starting "+folder+". Ctrl-C ends it, and a save restarts it.\n")
 	p.until(s.T, listening(addr))
 	return p
 }
@@ -44,7 +44,7 @@ func TestServeRunsTheServerOfAStepAndRestartsItOnASave(t *testing.T) {
 
 	// A save restarts it, at the same address.
 	s.edit(3, "main.go", `{\"online\":%d}`, `{\"connected\":%d}`)
-	p.until(t, "steps/03-hub runs; Ctrl-C ends it, and a save restarts it.\n")
+	p.until(t, "Starting steps/03-hub. Ctrl-C ends it, and a save restarts it.\n")
 	p.until(t, listening(addr))
 	online(`{"connected":0}`)
 
@@ -57,6 +57,7 @@ func TestServeRunsTheServerOfAStepAndRestartsItOnASave(t *testing.T) {
 	before, _, _ := strings.Cut(string(source), "h.mutex")
 	p.until(t, "steps/03-hub does not build:\n")
 	p.until(t, fmt.Sprintf("\nsteps/03-hub/hub.go:%d:4: h.mutex undefined", 1+strings.Count(before, "\n")))
+	p.until(t, "The server from before goes on.\n")
 	online(`{"connected":0}`)
 
 	s.edit(3, "hub.go")
@@ -65,6 +66,35 @@ func TestServeRunsTheServerOfAStepAndRestartsItOnASave(t *testing.T) {
 
 	p.signal(t, syscall.SIGHUP) // the terminal is closed
 	p.end(t, 0)
+	nothingLeft(t, addr, temp)
+}
+
+func TestServeSaysThatTheServerHasEnded(t *testing.T) {
+	if !*long {
+		t.Skip("it takes a while: go test ./steps/internal/runner -long")
+	}
+	s, temp := newSession(t), t.TempDir()
+	s.Setenv("TMPDIR", temp)
+	s.solve(1)
+	taken, err := net.Listen("tcp", ownAddress(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := taken.Addr().String()
+
+	p := s.start("serve", "01-upgrade", "-addr", addr)
+	p.until(t, "bind: address already in use\n")
+	p.until(t, "The server has ended (exit status 1). A save starts it again, Ctrl-C ends this.\n")
+	taken.Close()
+	s.edit(1, "server.go", "// echo sends", "// echo is mine: it sends")
+	p.until(t, listening(addr))
+	p.interrupt(t)
+	p.end(t, 0)
+	nothingLeft(t, addr, temp)
+
+	help := s.start("serve", "1", "-h") // ends by itself
+	help.until(t, "-addr")
+	help.end(t, 0)
 	nothingLeft(t, addr, temp)
 }
 

@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -260,35 +259,21 @@ func (s *session) grep(n int, name, text string) {
 
 // watch plays the session with watch on a terminal.
 func (s *session) watch() {
-	person, program := newTerminal(s.T)
-	before := modes(s.T, program)
-	cmd := s.command("watch", "1")
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = program, program, program
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true} // so that Ctrl-C reaches it
-	if err := cmd.Start(); err != nil {
-		s.Fatal(err)
-	}
-	defer cmd.Process.Kill()
-	seen := newSeen(person)
+	w := s.watchOn("1")
 
 	s.edit(1, "server.go", "	defer conn.Close()\n	echo(conn)\n", "	defer conn.Close()\n	echo(con)\n")
-	s.tell("go run ./steps watch 1", seen.run(s.T))
+	s.tell("go run ./steps watch 1", w.run(s.T))
 	s.edit(1, "server.go", "	defer conn.Close()\n", "")
 	s.say("The second save:")
-	s.tell("(still watching)", seen.run(s.T))
+	s.tell("(still watching)", w.run(s.T))
 	s.say("The key `h`:")
-	fmt.Fprint(person, "h")
-	s.tell("(still watching)", seen.until(s.T, "--------------------"))
+	w.press("h")
+	s.tell("(still watching)", w.until(s.T, "q quit.\n"))
 	s.say("The third save:")
 	s.solve(1)
-	s.tell("(still watching)", seen.run(s.T))
-	fmt.Fprint(person, "\x03") // Ctrl-C
-	if err := cmd.Wait(); err != nil && cmd.ProcessState.ExitCode() != 1 {
-		s.Fatalf("Ctrl-C: %v", err)
-	}
-	if after := modes(s.T, program); after != before {
-		s.Errorf("Ctrl-C does not leave the terminal as it was: %+v, and it was %+v", after, before)
-	}
+	s.tell("(still watching)", w.run(s.T))
+	w.press("\x03") // Ctrl-C
+	w.end(s.T, "Ctrl-C")
 }
 
 // seen is what a terminal or a pipe has shown.

@@ -66,6 +66,7 @@ func (a *app) test(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("test", flag.ContinueOnError)
 	asJSON := flags.Bool("json", false, "")
 	inFull := flags.Bool("all", false, "")
+	race := flags.Bool("race", false, "")
 	words, err := parse(flags, args, 1)
 	if err != nil {
 		return err
@@ -82,7 +83,14 @@ func (a *app) test(ctx context.Context, args []string) error {
 		}
 		fmt.Fprintf(a.Out, "%s\n\n", a.screen.Heading(fmt.Sprintf("Step %d: %s", s.Number, s.Title)))
 	}
-	v, err := a.of(ctx, s, false)
+	var with []string
+	if *race {
+		if _, err := a.checkRace(ctx); err != nil {
+			return err
+		}
+		with = []string{"-race"}
+	}
+	v, err := a.of(ctx, s, with...)
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,9 @@
 package runner
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"maps"
@@ -65,10 +67,15 @@ func changed(ctx context.Context, dir string, before snapshot, keys <-chan byte)
 // watcher is what watch knows from one run to the next.
 type watcher struct {
 	*app
+	keys    <-chan byte
 	step    workshop.Step
-	verdict verdict.Verdict
-	since   time.Time // when the first promise that is broken now was found so
-	hints   int       // already shown for it
+	verdict verdict.Verdict // of the last run; its step may be the one before
+	broken  bool            // the step has been seen without all its promises
+	what    string          // what is wrong first
+	since   time.Time       // when that was found first
+	hinted  string          // the promise that hints were shown for
+	hints   int             // how many
+	asked   bool            // d was pressed, and the solution is shown if it is pressed again
 }
 
 // watch runs the tests of a step on every save, and goes on to the next step when
@@ -84,97 +91,162 @@ func (a *app) watch(ctx context.Context, args []string) error {
 	}
 	keys, restore := a.keys(ctx)
 	defer restore()
-	w := &watcher{app: a, step: s}
-	word := ""
+	w := &watcher{app: a, keys: keys, step: s}
 	for {
 		// What is saved from here on, also during the run, starts the next one.
 		before := look(a.path(w.step.Folder()))
-		if err := w.run(ctx, word); err != nil {
-			return err
+		if err := w.run(ctx); err != nil {
+			return ending(err)
 		}
-		word = ""
-		if w.verdict.Whole() && w.step.Number < len(a.steps) {
-			next := a.steps[w.step.Number]
-			word = a.screen.Heading(fmt.Sprintf("Step %d keeps all its promises.", w.step.Number)) +
-				fmt.Sprintf(" On to step %d: read %s.\n", next.Number, next.Lesson())
-			w.step, w.verdict = next, verdict.Verdict{}
-			continue
+		if w.verdict.Whole() && w.broken && w.step.Number < len(a.steps) {
+			w.goOn()
+			before = look(a.path(w.step.Folder()))
 		}
-		for again := false; !again; {
-			key, saved := changed(ctx, a.path(w.step.Folder()), before, keys)
-			if ctx.Err() != nil {
-				return nil
-			}
-			if again = saved; saved {
-				continue
-			}
-			switch key {
-			case 'q':
-				return nil
-			case '\r', '\n':
-				again = true
-			case 'h':
-				w.hint()
-			case 'd':
-				err = a.compare(ctx, "yours", w.step.Folder(), "solution", w.step.Solution(), false)
-			case 'l':
-				fmt.Fprint(a.Out, "\n"+a.screen.Report(w.verdict, true))
-			}
-			if err != nil {
-				return err
-			}
+		w.help()
+		if err := w.wait(ctx, before); err != nil {
+			return ending(err)
 		}
 	}
 }
 
-// run tests the step and draws the verdict under a word.
-func (w *watcher) run(ctx context.Context, word string) error {
-	fmt.Fprint(w.Out, w.screen.Clear(), word, w.screen.Heading(fmt.Sprintf("Step %d: %s", w.step.Number, w.step.Title)), "\n\n")
-	v, err := w.of(ctx, w.step, true)
-	if ctx.Err() != nil {
+// errQuit ends watch.
+var errQuit = errors.New("q was pressed")
+
+// ending returns the error of watch: to be ended by a person is none.
+func ending(err error) error {
+	if errors.Is(err, errQuit) || errors.Is(err, context.Canceled) {
 		return nil
 	}
-	if err != nil {
-		return err
+	return err
+}
+
+// run tests the step and draws the verdict. Until then what was drawn before stays.
+func (w *watcher) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var v verdict.Verdict
+	var err error
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		v, err = w.of(ctx, w.step, "-count=1")
+	}()
+	for running := true; running; {
+		select {
+		case key := <-w.keys: // the others mean what is on the screen, which is about to go
+			if key == 'q' {
+				cancel(errQuit)
+			}
+		case <-ended:
+			running = false
+		}
 	}
-	was, _ := w.verdict.FirstBroken()
-	now, broken := v.FirstBroken()
-	if w.since.IsZero() || was.Name != now.Name || v.Trouble != w.verdict.Trouble {
-		w.since, w.hints = time.Now(), 0
+	if err != nil {
+		return cmp.Or(context.Cause(ctx), err)
 	}
 	w.verdict = v
-	fmt.Fprint(w.Out, w.screen.Report(v, false))
-	if v.Whole() && w.step.Number < len(w.steps) {
-		return nil // and on to the next step
+	fmt.Fprint(w.Out, w.screen.Clear(), w.screen.Heading(fmt.Sprintf("Step %d: %s", w.step.Number, w.step.Title)), "\n\n", w.screen.Report(v, false))
+	if v.Whole() {
+		w.what = ""
+		return nil
 	}
-	if broken || v.Trouble != "" {
-		fmt.Fprintf(w.Out, "\nSince %s. Now it is %s.", w.since.Format(time.TimeOnly), time.Now().Format(time.TimeOnly))
+	what := "It has not built"
+	if first, broken := v.FirstBroken(); broken {
+		number, _, _ := strings.Cut(first.Name, " ")
+		what = number + " has been the first one broken"
 	}
-	fmt.Fprint(w.Out, "\nWatching ", w.step.Folder(), ". Keys: enter run again, h hint, d solution, l all messages, q quit.\n")
+	if what != w.what {
+		w.what, w.since = what, time.Now()
+	}
+	w.broken = true
+	fmt.Fprintf(w.Out, "\n%s since %s; tested at %s.\n", what, w.since.Format(time.TimeOnly), time.Now().Format(time.TimeOnly))
 	return nil
+}
+
+// goOn goes on to the next step, which is tested when it is saved for the first
+// time.
+func (w *watcher) goOn() {
+	done := w.step
+	w.step, w.broken = w.steps[done.Number], false
+	fmt.Fprint(w.Out, "\n", w.screen.Wrap(fmt.Sprintf("On to step %d: %s. To take your own code along: go run ./steps carry %[1]d\n", w.step.Number, w.step.Title)))
+}
+
+// help names the keys.
+func (w *watcher) help() {
+	fmt.Fprint(w.Out, "\n", w.screen.Wrap(fmt.Sprintf("Watching %s: enter tests it, h hint, d diff, l all, q quit.\n", w.step.Folder())))
+}
+
+// wait waits until the step is saved or enter is pressed, and does what the other
+// keys say.
+func (w *watcher) wait(ctx context.Context, before snapshot) error {
+	for {
+		key, saved := changed(ctx, w.path(w.step.Folder()), before, w.keys)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case saved, key == '\r', key == '\n':
+			w.asked = false
+			return nil
+		}
+		asked := w.asked
+		w.asked = false
+		switch key {
+		case 'q':
+			return errQuit
+		case 'h':
+			w.hint()
+		case 'd':
+			if err := w.diff(ctx, asked); err != nil {
+				return err
+			}
+		case 'l':
+			fmt.Fprint(w.Out, "\n"+w.screen.Report(w.verdict, true))
+		default:
+			continue
+		}
+		w.help()
+	}
+}
+
+// diff shows what was tested last beside the solution. If that is not done yet, it
+// does so when it is asked again.
+func (w *watcher) diff(ctx context.Context, asked bool) error {
+	s := w.verdict.Step
+	if !w.verdict.Whole() && !asked {
+		w.asked = true
+		fmt.Fprint(w.Out, w.screen.Wrap(fmt.Sprintf("\nStep %d is not done yet (%s). Press d once more to see its solution.\n", s.Number, w.verdict)))
+		return nil
+	}
+	return w.compare(ctx, "yours", s.Folder(), "solution", s.Solution(), false)
 }
 
 // hint shows the next hint for the first promise that is broken.
 func (w *watcher) hint() {
 	first, broken := w.verdict.FirstBroken()
-	if !broken {
-		fmt.Fprintln(w.Out, "No promise is broken.")
+	switch {
+	case w.verdict.Trouble != "":
+		fmt.Fprintln(w.Out, "\nIt does not build: correct the first line that is named.")
 		return
+	case !broken:
+		fmt.Fprintln(w.Out, "\nNo promise is broken.")
+		return
+	}
+	if first.Name != w.hinted {
+		w.hinted, w.hints = first.Name, 0
 	}
 	task, _ := w.steps[first.Step-1].Task(first.Task)
 	switch {
 	case w.hints == 0:
-		fmt.Fprintf(w.Out, "\n%s\n", w.screen.Heading(task.Number+" "+task.Title))
+		fmt.Fprintf(w.Out, "\n%s%s\n", notOf(w.verdict.Step, first), w.screen.Heading(task.Number+" "+task.Title))
 	case w.hints == len(task.Hints):
-		fmt.Fprintln(w.Out, "There are no more hints. d shows the solution.")
+		fmt.Fprintln(w.Out, "\nThere are no more hints. d shows the solution.")
 		return
 	}
-	fmt.Fprintf(w.Out, "\n%s\n", hintText(task.Hints[w.hints]))
+	fmt.Fprintf(w.Out, "\n%s\n", w.screen.Wrap(hintText(task.Hints[w.hints])))
 	w.hints++
 	if w.hints == len(task.Hints)-1 {
 		fmt.Fprint(w.Out, "\nThe next hint is nearly the code: h shows it.\n")
 	} else if w.hints < len(task.Hints) {
 		fmt.Fprint(w.Out, "\nh shows another one.\n")
 	}
-	fmt.Fprintln(w.Out, strings.Repeat("-", 20))
 }

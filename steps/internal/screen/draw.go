@@ -37,17 +37,14 @@ func (s Screen) Map(all []verdict.Verdict) string {
 			v.Step.Minutes(), (v.Step.Words+50)/100*100, standing(v))
 		b.WriteString(s.paint(how, line) + "\n")
 	}
-	b.WriteString("\n" + s.wrap(whereYouAre(here)) + "\n\n")
+	b.WriteString("\n" + s.Wrap(whereYouAre(here)) + "\n\n")
 	return b.String() + s.next(here)
 }
 
 // standing says how a step stands.
 func standing(v verdict.Verdict) string {
 	said := v.String()
-	switch broken := v.Earlier(); {
-	case v.Trouble != "":
-		return "does not build"
-	case broken > 0:
+	if broken := v.Earlier(); broken > 0 {
 		said += fmt.Sprintf(", and breaks %s of earlier steps", count(broken, "promise"))
 	}
 	return said
@@ -87,7 +84,7 @@ func (s Screen) next(v verdict.Verdict) string {
 func (s Screen) Report(v verdict.Verdict, all bool) string {
 	var b strings.Builder
 	if v.Trouble != "" {
-		fmt.Fprintf(&b, "%s\n\n%s\n\n", s.paint(red, "It does not build, so no promise was tried:"), s.wrap(v.Trouble))
+		fmt.Fprintf(&b, "%s\n\n%s\n\n", s.paint(red, "It does not build, so no promise was tried:"), s.Wrap(v.Trouble))
 		return b.String() + "Correct the first line that is named, and run the tests again.\n"
 	}
 	first, broken := v.FirstBroken()
@@ -106,10 +103,10 @@ func (s Screen) Report(v verdict.Verdict, all bool) string {
 		fmt.Fprintf(&b, "  and %s of earlier steps %s kept\n", count(earlier, "promise"), isAre(earlier))
 	}
 	for _, note := range v.Notes {
-		b.WriteString("\n" + s.wrap(note) + "\n")
+		b.WriteString("\n" + s.Wrap(note) + "\n")
 	}
 	if broken && !all {
-		b.WriteString("\n" + s.paint(bold, "The first that is broken: "+first.Name) + "\n\n" + s.message(first))
+		b.WriteString("\n" + s.paint(bold, s.Wrap("The first that is broken: "+first.Name)) + "\n\n" + s.message(first))
 	}
 	return b.String() + "\n" + s.action(v)
 }
@@ -129,10 +126,10 @@ func (s Screen) line(p verdict.Promise, why bool) string {
 	case verdict.Skipped:
 		mark, reason = "skipped", p.Message
 	}
-	line := s.wrap(fmt.Sprintf("  %-11s  %s\n", mark, p.Name))
+	line := s.Wrap(fmt.Sprintf("  %-11s  %s\n", mark, p.Name))
 	line = strings.Replace(line, mark, s.paint(how, mark), 1)
 	if reason != "" {
-		line += s.paint(faint, s.wrap("               "+reason+"\n"))
+		line += s.paint(faint, s.Wrap("               "+reason+"\n"))
 	}
 	return line
 }
@@ -146,20 +143,28 @@ func seen(message string) string {
 
 // message draws what the test of a promise says.
 func (s Screen) message(p verdict.Promise) string {
-	text := s.wrap(p.Message) + "\n"
+	text := s.Wrap(p.Message) + "\n"
 	return strings.Replace(text, "Seen: ", s.paint(bold, "Seen: "), 1)
 }
+
+// firstRaces is the first step in which goroutines of different connections share
+// something: only the race detector sees every use without a lock.
+const firstRaces = 3
 
 // action names the one thing to do next.
 func (s Screen) action(v verdict.Verdict) string {
 	n := v.Step.Number
 	first, broken := v.FirstBroken()
 	switch {
-	case v.Whole() && n == contract.Steps:
-		return s.paint(green, "All promises are kept, of all steps.") + fmt.Sprintf(" Next: go run ./steps diff %d\n", n)
 	case v.Whole():
-		return s.paint(green, fmt.Sprintf("Step %d keeps all its promises.", n)) +
-			fmt.Sprintf(" Next: go run ./steps diff %d, then steps/%s/README.md\n", n, contract.Folders[n])
+		next := fmt.Sprintf("go run ./steps diff %d", n)
+		switch {
+		case n >= firstRaces && !v.Race:
+			next = fmt.Sprintf("go run ./steps test -race %d (it needs a C compiler), then %s", n, next)
+		case n < contract.Steps:
+			next += fmt.Sprintf(", then steps/%s/README.md", contract.Folders[n])
+		}
+		return s.paint(green, fmt.Sprintf("Step %d keeps all its promises.", n)) + " Next: " + next + "\n"
 	case broken && first.Step < n:
 		return "Next: repair this promise of an earlier step, which the step kept before your change.\n"
 	case broken:

@@ -77,9 +77,9 @@ func (s Screen) EndBar() string {
 	return "\r\x1b[K"
 }
 
-// wrap breaks the lines of a text at the width of the screen. What follows of a
+// Wrap breaks the lines of a text at the width of the screen. What follows of a
 // broken line stands below where its text begins.
-func (s Screen) wrap(text string) string {
+func (s Screen) Wrap(text string) string {
 	if s.Width == 0 {
 		return text
 	}

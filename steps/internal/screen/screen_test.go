@@ -152,8 +152,8 @@ func TestLongLinesAreBrokenBelowTheirText(t *testing.T) {
 		{"alongwordthatfitsnowhere andanother", "alongwordthatfitsnowhere andanother"},
 		{"größer schöner weiter", "größer schöner\nweiter"},
 	} {
-		if got := (Screen{Width: 20}).wrap(test.text); got != test.want {
-			t.Errorf("wrap(%q)\n= %q, want\n  %q", test.text, got, test.want)
+		if got := (Screen{Width: 20}).Wrap(test.text); got != test.want {
+			t.Errorf("Wrap(%q)\n= %q, want\n  %q", test.text, got, test.want)
 		}
 	}
 }

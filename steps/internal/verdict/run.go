@@ -18,20 +18,17 @@ import (
 	"example.com/wsworkshop/steps/internal/workshop"
 )
 
-// Of tests one step, as "go test" does. It calls ended, which may be nil, for each
-// promise whose test has ended. With again the tests run even if nothing has
-// changed.
-func Of(ctx context.Context, root string, s workshop.Step, again bool, ended func(promise string)) (Verdict, error) {
-	args := []string{"test", "-json"}
-	if again {
-		args = append(args, "-count=1")
-	}
+// Of tests one step, as "go test" with the given flags does. It calls ended, which
+// may be nil, for each promise whose test has ended.
+func Of(ctx context.Context, root string, s workshop.Step, flags []string, ended func(promise string)) (Verdict, error) {
+	args := append([]string{"test", "-json"}, flags...)
 	all := make(results)
 	err := stream(ctx, root, all, ended, "go", append(args, "./"+s.Folder())...)
 	if err != nil {
 		return Verdict{}, err
 	}
 	v := newVerdict(s, 1)
+	v.Race = slices.Contains(flags, "-race")
 	v.judge(all[s.Package()])
 	return v, nil
 }

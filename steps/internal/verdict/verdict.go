@@ -38,6 +38,7 @@ type Verdict struct {
 	Promises []Promise // of this step and those before it, in the order of the lessons
 	Trouble  string    // why no promise was tried: mostly what the compiler says
 	Notes    []string  // what the tests say besides
+	Race     bool      // the race detector has watched
 }
 
 // Own returns how many promises the step adds, and how many of them it keeps. Those
@@ -170,6 +171,9 @@ func all(lines []string, is func(string) bool) bool {
 
 // String says in a few words how the step stands.
 func (v Verdict) String() string {
+	if v.Trouble != "" {
+		return "does not build"
+	}
 	kept, promised := v.Own()
 	return fmt.Sprintf("%d of %d promises kept", kept, promised)
 }

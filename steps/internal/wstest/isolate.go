@@ -146,7 +146,11 @@ func (e ending) tell(about About) string {
 	case e.report != "":
 		return e.report
 	}
-	return about.tell(e.story, translate(e.output, e.limit))
+	saw, cause := translate(e.output, e.limit)
+	if !about.Panics {
+		about = about.broken(cause)
+	}
+	return about.tell(e.story, saw)
 }
 
 // quickRaceExit is an environment variable for a child process: by default the
@@ -231,9 +235,9 @@ var (
 	raceLine  = regexp.MustCompile(`(?s)WARNING: DATA RACE\n(.*?)\n==================`)
 )
 
-// translate says in words why a child process died. limit is 0 if it was not
-// stopped after that time.
-func translate(output string, limit time.Duration) string {
+// translate says in words why a child process died, and what the usual cause is, if
+// that is not said already. limit is 0 if it was not stopped after that time.
+func translate(output string, limit time.Duration) (said, cause string) {
 	if crash := crashLine.FindStringSubmatch(output); crash != nil {
 		what, _, _ := strings.Cut(crash[2], " [recovered")
 		said := fmt.Sprintf("the whole program died: %s: %s", crash[1], what)
@@ -242,21 +246,23 @@ func translate(output string, limit time.Duration) string {
 		}
 		for _, e := range explanations {
 			if strings.Contains(what, e.says) {
-				return said + "\nThat is: " + e.means + "."
+				return said + "\nThat is: " + e.means + ".", ""
 			}
 		}
-		return said + "."
+		return said + ".", ""
 	}
 	if race := raceLine.FindStringSubmatch(output); race != nil {
-		return strings.TrimSpace("a data race: two goroutines used the same variable at the same time, and one of them wrote.\n" + racePlaces(race[1]))
+		return strings.TrimSpace("a data race: two goroutines used the same variable at the same time, and one of them wrote.\n" + racePlaces(race[1])),
+			"the variable is not guarded: hold the same lock around each use, or let one goroutine alone use it."
 	}
 	if limit > 0 {
-		return fmt.Sprintf("no end after %v of real time, so the test was stopped.", limit)
+		return fmt.Sprintf("no end after %v of real time, so the test was stopped.", limit), "a loop without an end."
 	}
 	if len(output) > 2000 {
 		output = output[len(output)-2000:]
 	}
-	return "the server ended the whole program (with log.Fatal or os.Exit?). It printed:\n" + strings.TrimSpace(output)
+	return "the server ended the whole program (with log.Fatal or os.Exit?). It printed:\n" + strings.TrimSpace(output),
+		"one connection's error is taken for the end of all: return instead."
 }
 
 // firstOwn returns the first place in a goroutine dump that belongs to the

@@ -90,6 +90,26 @@ func TestExitIsNoSuccess(t *testing.T) {
 		"the whole program died: panic: unexpected call to os.Exit(0) during test\nin Exits (wrong.go:N).")
 }
 
+// What a promise usually breaks by has nothing to do with a server that breaks down.
+func TestABreakdownHasACauseOfItsOwn(t *testing.T) {
+	about := About{Promise: "4.1 a promise", Cause: "the queue", Read: "4#task", Broken: "5#mistakes"}
+	const crash = "panic: oh no\n"
+	for _, c := range []struct {
+		about      About
+		of         ending
+		want, lack string
+	}{
+		{about, ending{failed: true, output: crash}, "Read:     5#mistakes", "Usually:"},
+		{about, ending{failed: true, output: "exit", limit: time.Second}, "Usually:  a loop without an end.\nRead:     5#mistakes", "the queue"},
+		{about, ending{failed: true, output: "bye"}, "Usually:  one connection's error", "the queue"},
+		{About{Cause: "no recover", Read: "7#task", Panics: true}, ending{failed: true, output: crash}, "Usually:  no recover\nRead:     7#task", "#mistakes"},
+	} {
+		if got := c.of.tell(c.about); !strings.Contains(got, c.want) || strings.Contains(got, c.lack) {
+			t.Errorf("%q is told as\n%s\nwant %q, without %q", c.of.output, got, c.want, c.lack)
+		}
+	}
+}
+
 func TestChildThatDoesNotEndIsStopped(t *testing.T) {
 	if os.Getenv(reportVar) != "" {
 		select {}
@@ -190,12 +210,12 @@ func TestCrashesAreTranslated(t *testing.T) {
 		"WARNING: DATA RACE\nRead at 0x1 by goroutine 7:\n  net/http.Get()\n      /go/http.go:1 +0x1\n==================": "a data race: two goroutines used the same variable at the same time, and one of them wrote.",
 		"what?\n": "the server ended the whole program (with log.Fatal or os.Exit?). It printed:\nwhat?",
 	} {
-		if got := translate(output, 0); got != want {
+		if got, _ := translate(output, 0); got != want {
 			t.Errorf("translate(%q)\n= %s\nwant %s", output, got, want)
 		}
 	}
 	for _, e := range explanations {
-		if got := translate("panic: "+e.says, 0); !strings.HasSuffix(got, e.means+".") {
+		if got, _ := translate("panic: "+e.says, 0); !strings.HasSuffix(got, e.means+".") {
 			t.Errorf("%q is explained by %s", e.says, got)
 		}
 	}

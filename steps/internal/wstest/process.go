@@ -168,7 +168,8 @@ func (p *Process) lastLines() string {
 	defer p.mu.Unlock()
 	all := strings.Join(p.lines, "\n")
 	if crashLine.MatchString(all) {
-		return translate(all, 0)
+		said, _ := translate(all, 0)
+		return said
 	}
 	return strings.Join(p.lines[max(0, len(p.lines)-5):], "\n")
 }

@@ -13,7 +13,19 @@ type About struct {
 	Promise string // "2.2 a silent peer is gone after 60 s"
 	Cause   string // what usually breaks it
 	Read    string // where to read: a file and an anchor
+	Broken  string // where to read if the server crashes or hangs; Read if it is empty
+	Panics  bool   // the scenarios let the server panic: Cause is about a crash, too
 	Lax     bool   // what a scenario leaves behind does not matter: another promise is about that
+}
+
+// broken returns what a failure is about when the server has crashed or hangs: that
+// has a cause of its own.
+func (a About) broken(cause string) About {
+	a.Cause = cause
+	if a.Broken != "" {
+		a.Read = a.Broken
+	}
+	return a
 }
 
 // Story is what has happened in a scenario, so that a failure can tell it.
@@ -60,6 +72,12 @@ func (s *Story) giveUp(saw string) {
 		fmt.Fprintln(os.Stderr, report)
 	}
 	os.Exit(1)
+}
+
+// brokenDown is giveUp for a server that hangs.
+func (s *Story) brokenDown(cause, saw string) {
+	s.about = s.about.broken(cause)
+	s.giveUp(saw)
 }
 
 // tell returns the text of a failure.

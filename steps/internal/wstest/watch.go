@@ -85,13 +85,20 @@ func (w *watch) run() {
 		}
 		switch {
 		case stuck >= stuckLooks:
-			w.story.giveUp(saw)
+			w.story.brokenDown(causeLockedUp, saw)
 		case still >= busyLooks:
-			w.story.giveUp(fmt.Sprintf("for %v of real time nothing has happened. %s", time.Duration(still)*w.period, busy(all)))
+			cause, saw := busy(all)
+			w.story.brokenDown(cause, fmt.Sprintf("for %v of real time nothing has happened. %s", time.Duration(still)*w.period, saw))
 		}
 		w.look.Unlock()
 	}
 }
+
+const (
+	causeLockedUp = "something that may wait, such as a write, a send or a WaitGroup, happens under the lock; or a method takes it twice, or does not give it back on each way out."
+	causeCircles  = "a loop that never waits: a break that leaves only the select, a select with an empty default, or a loop that goes on after an error."
+	causeOutside  = "a goroutine waits for something that nobody in the test brings, such as a channel of the whole package, a file, or a real network."
+)
 
 // mayReturn reports whether g may be of the bubble although it is outside: the
 // runtime takes a goroutine out of its bubble while it starts a garbage collection.
@@ -161,8 +168,8 @@ func lockedUp(all []goroutine) string {
 }
 
 // busy says which goroutine computes without end, or waits for something outside
-// the bubble.
-func busy(all []goroutine) string {
+// the bubble, and what the usual cause is.
+func busy(all []goroutine) (cause, saw string) {
 	var running, waiting []string
 	for _, g := range all {
 		where, ok := g.where()
@@ -175,9 +182,9 @@ func busy(all []goroutine) string {
 		}
 	}
 	if len(running) == 0 && len(waiting) > 0 {
-		return "Waiting for something that is not part of the test: " + list(waiting)
+		return causeOutside, "Waiting for something that is not part of the test: " + list(waiting)
 	}
-	return "Running in circles: " + list(running)
+	return causeCircles, "Running in circles: " + list(running)
 }
 
 // list joins the different strings of a list, three at most.
