@@ -12,8 +12,10 @@ import (
 )
 
 func main() {
-	// A hangup, because a server of serve would outlive its terminal.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	// However it ends, no server of serve may outlive it, and the terminal must be
+	// as it was.
+	ctx, stop := signal.NotifyContext(context.Background(),
+		os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE)
 	code := runner.Run(ctx, os.Args[1:], runner.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
 	stop()
 	os.Exit(code)

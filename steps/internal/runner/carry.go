@@ -2,16 +2,22 @@ package runner
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"example.com/wsworkshop/steps/internal/starters"
+	"example.com/wsworkshop/steps/internal/system"
+	"example.com/wsworkshop/steps/internal/verdict"
 	"example.com/wsworkshop/steps/internal/workshop"
 )
 
@@ -50,7 +56,7 @@ func (a *app) carry(ctx context.Context, args []string) error {
 		if err != nil {
 			return err
 		}
-		if !v.Whole() && !a.ask(fmt.Sprintf("Your step %d does not keep all its promises yet (%s). Carry it all the same?", before.Number, v)) {
+		if !v.Whole() && !a.ask(ctx, fmt.Sprintf("Your step %d does not keep all its promises yet (%s). Carry it all the same?", before.Number, v)) {
 			return nil
 		}
 	}
@@ -64,16 +70,21 @@ func (a *app) carry(ctx context.Context, args []string) error {
 			"To settle that by hand: go run ./steps carry -by-hand %[1]d\nIt carries your files all the same, with both versions at such places.",
 			s.Number, strings.Join(m.conflicts, "\n"))
 	}
-	if err := writeFiles(a.path(s.Folder()), m.files); err != nil {
-		return err
-	}
-	if says, err := a.build(ctx, s); err != nil && !*byHand {
-		if err := a.putBack(s, m.files, starter); err != nil {
-			return err
+	if says, err := a.build(ctx, s, m.files); err != nil && !*byHand {
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
 		return fmt.Errorf("nothing is changed: with your files step %d would not build:\n\n%s\n\n"+
 			"To settle that by hand: go run ./steps carry -by-hand %[1]d\nIt carries your files all the same.",
 			s.Number, says)
+	}
+	if still, err := a.untouched(s); err != nil {
+		return err
+	} else if still == nil {
+		return fmt.Errorf("nothing is changed: somebody has just written into %s", s.Folder())
+	}
+	if err := writeFiles(a.path(s.Folder()), m.files); err != nil {
+		return errors.Join(err, a.putBack(s, m.files, starter))
 	}
 	fmt.Fprintf(a.Out, "%s now has your %s, and the TODOs of step %d.\n", s.Folder(), strings.Join(m.carried, ", "), s.Number)
 	if len(m.conflicts) > 0 {
@@ -138,18 +149,39 @@ func (a *app) merge(ctx context.Context, git string, s, before workshop.Step, st
 	return m, nil
 }
 
-// build builds a step, tests included, and returns what the compiler says.
-func (a *app) build(ctx context.Context, s workshop.Step) (says string, err error) {
-	cmd := exec.CommandContext(ctx, "go", "vet", "./"+s.Folder())
+// build builds a step as if it had the given files, tests included, and returns what
+// the compiler says.
+func (a *app) build(ctx context.Context, s workshop.Step, files map[string]string) (says string, err error) {
+	dir, err := os.MkdirTemp("", "wsworkshop")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(dir)
+	var overlay struct{ Replace map[string]string } // see "go help build"
+	overlay.Replace = make(map[string]string)
+	for name := range files {
+		overlay.Replace[filepath.Join(a.path(s.Folder()), name)] = filepath.Join(dir, name)
+	}
+	list, err := json.Marshal(overlay)
+	if err != nil {
+		return "", err
+	}
+	files = maps.Clone(files)
+	files["overlay.json"] = string(list)
+	if err := writeFiles(dir, files); err != nil {
+		return "", err
+	}
+	cmd := exec.CommandContext(ctx, "go", "test", "-run=^$", "-overlay="+filepath.Join(dir, "overlay.json"), "./"+s.Folder())
 	cmd.Dir = a.root
+	system.Stoppable(cmd, syscall.SIGINT)
 	output, err := cmd.CombinedOutput()
-	return strings.TrimSpace(string(output)), err
+	return verdict.CompilerSays(string(output)), err
 }
 
 // putBack takes files out of a step and writes the starter in their place.
 func (a *app) putBack(s workshop.Step, files, starter map[string]string) error {
 	for name := range files {
-		if err := os.Remove(filepath.Join(a.path(s.Folder()), name)); err != nil {
+		if err := os.Remove(filepath.Join(a.path(s.Folder()), name)); starter[name] == "" && err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}

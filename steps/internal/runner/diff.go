@@ -33,7 +33,7 @@ func (a *app) diff(ctx context.Context, args []string) error {
 		if err != nil {
 			return err
 		}
-		if !v.Whole() && !a.ask(fmt.Sprintf("Step %d is not done yet (%s), and this shows its solution. Show it?", s.Number, v)) {
+		if !v.Whole() && !a.ask(ctx, fmt.Sprintf("Step %d is not done yet (%s), and this shows its solution. Show it?", s.Number, v)) {
 			return nil
 		}
 	}
@@ -90,9 +90,9 @@ func (a *app) compare(ctx context.Context, nameA, folderA, nameB, folderB string
 			return err
 		}
 	}
-	args := []string{"diff", "--no-index", "--no-prefix", "--color=never"}
+	args := []string{"diff", "--no-index", "--no-ext-diff", "--no-prefix", "--color=never"}
 	if a.screen.Colour {
-		args[3] = "--color=always"
+		args[4] = "--color=always"
 	}
 	if !paged {
 		args = append([]string{"--no-pager"}, args...)
@@ -100,6 +100,7 @@ func (a *app) compare(ctx context.Context, nameA, folderA, nameB, folderB string
 	cmd := exec.CommandContext(ctx, git, append(args, "--", nameA, nameB)...)
 	cmd.Dir = dir
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = a.In, a.Out, a.Err
+	cmd.Cancel = func() error { return nil } // Ctrl-C is for the pager
 	err = cmd.Run()
 	var exit *exec.ExitError
 	switch {

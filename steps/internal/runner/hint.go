@@ -25,10 +25,10 @@ func (a *app) hint(ctx context.Context, args []string) error {
 		switch {
 		case i == 0:
 		case i == len(task.Hints)-1:
-			if !a.ask("\nThe last hint is nearly the code. Show it?") {
+			if !a.ask(ctx, "\nThe last hint is nearly the code. Show it?") {
 				return nil
 			}
-		case !a.ask("\nAnother hint?"):
+		case !a.ask(ctx, "\nAnother hint?"):
 			return nil
 		}
 		fmt.Fprintf(a.Out, "\n%s\n", a.screen.Wrap(hintText(text)))
@@ -37,21 +37,21 @@ func (a *app) hint(ctx context.Context, args []string) error {
 	return nil
 }
 
-// task returns the task that a command line names; without a name that of the first
-// broken promise of the step where the learner is. It returns none if none is
-// broken.
+// task returns the task that a command line names. If it names a step, that is the
+// task of the first broken promise; without a name, of the step where the learner is.
+// It returns none if none is broken.
 func (a *app) task(ctx context.Context, words []string) (task workshop.Task, lesson string, err error) {
-	if len(words) == 1 {
-		for _, s := range a.steps {
-			if task, ok := s.Task(words[0]); ok {
-				return task, s.Lesson(), nil
-			}
+	for _, s := range a.steps {
+		if task, ok := s.Task(strings.Join(words, "")); ok {
+			return task, s.Lesson(), nil
 		}
-		return task, "", usageError(fmt.Sprintf("there is no task %q: they are called 1.1, 1.2 and so on.", words[0]))
 	}
-	s, err := a.step(ctx, nil)
-	if err != nil {
+	s, err := a.step(ctx, words)
+	switch {
+	case err != nil && len(words) == 0:
 		return task, "", err
+	case err != nil:
+		return task, "", usageError(fmt.Sprintf("%q is no task: they are called 1.1, 1.2 and so on; and no step.", words[0]))
 	}
 	v, err := a.of(ctx, s)
 	if err != nil {

@@ -3,12 +3,14 @@ package runner
 import (
 	"bufio"
 	"context"
+
+	"example.com/wsworkshop/steps/internal/system"
 )
 
 // keys returns what is typed: on a terminal each key when it is pressed, elsewhere
 // the first letter of each line. restore gives the terminal back as it was.
 func (a *app) keys(ctx context.Context) (keys <-chan byte, restore func()) {
-	restore, single := keyByKey(a.In)
+	restore, single := system.KeyByKey(a.In)
 	if !single {
 		restore = func() {}
 	}

@@ -1,8 +1,10 @@
 package runner
 
 import (
+	"context"
 	"io"
 	"os"
+	"path/filepath"
 	"testing"
 )
 
@@ -27,5 +29,26 @@ func TestWithoutATerminalEachLineIsAKey(t *testing.T) {
 		if got := <-keys; got != want {
 			t.Errorf("got the key %q, want %q", got, want)
 		}
+	}
+}
+
+func TestTheEndOfTheProgramAnswersAQuestion(t *testing.T) {
+	in, typed, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	defer typed.Close()
+	out, err := os.Create(filepath.Join(t.TempDir(), "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	a := &app{Streams: Streams{In: in, Out: out}}
+	if a.ask(ctx, "Is anybody there?") {
+		t.Error("nobody has said yes")
 	}
 }

@@ -55,12 +55,12 @@ func (a *app) replace(s workshop.Step, files map[string]string) error {
 	if err := os.MkdirAll(to, 0o777); err != nil {
 		return err
 	}
-	paths, err := filepath.Glob(filepath.Join(a.path(s.Folder()), "*.go"))
+	names, err := starters.Names(a.path(s.Folder()))
 	if err != nil {
 		return err
 	}
-	for _, path := range paths {
-		if err := os.Rename(path, filepath.Join(to, filepath.Base(path))); err != nil {
+	for _, name := range names {
+		if err := os.Rename(filepath.Join(a.path(s.Folder()), name), filepath.Join(to, name)); err != nil {
 			return err
 		}
 	}

@@ -80,7 +80,7 @@ func init() {
 		{"status", "", "the map of the steps: where you are, and what is next (also without a command)", (*app).status},
 		{"test", "[-all] [-race] [N]", "run the tests of step N, promise by promise; with -all each message, with -race for data races too", (*app).test},
 		{"watch", "[N]", "the same on every save", (*app).watch},
-		{"hint", "[N.k]", "a hint for a task, or for the first promise that is broken", (*app).hint},
+		{"hint", "[N.k or N]", "a hint for a task, or for the first promise that is broken", (*app).hint},
 		{"diff", "[-yes] [N]", "your step N beside the workshop's solution", (*app).diff},
 		{"what-changed", "N", "what the solutions changed from step N-1 to step N", (*app).whatChanged},
 		{"carry", "[-yes] [-by-hand] N", "take your own step N-1 into step N, with the new TODOs", (*app).carry},
@@ -217,20 +217,33 @@ func (a *app) of(ctx context.Context, s workshop.Step, flags ...string) (verdict
 }
 
 // ask asks a question and reports whether the answer is yes. Without an answer it
-// is no.
-func (a *app) ask(question string) bool {
+// is no, and if ctx ends.
+func (a *app) ask(ctx context.Context, question string) bool {
 	fmt.Fprintf(a.Out, "%s [y/N] ", a.screen.Wrap(question))
-	var answer []byte
-	for b := make([]byte, 1); ; { // not more than a line: what follows may be for somebody else
+	answer := make(chan string, 1)
+	go func() { answer <- a.readLine() }() // after the end of ctx it ends with the program
+	select {
+	case line := <-answer:
+		word := strings.ToLower(strings.TrimSpace(line))
+		return word == "y" || word == "yes"
+	case <-ctx.Done():
+		fmt.Fprintln(a.Out)
+		return false
+	}
+}
+
+// readLine returns the next line, and no more than that: what follows may be for
+// somebody else.
+func (a *app) readLine() string {
+	var line []byte
+	for b := make([]byte, 1); ; {
 		if n, err := a.In.Read(b); n == 0 || err != nil {
 			fmt.Fprintln(a.Out)
-			break
+			return string(line)
 		}
 		if b[0] == '\n' {
-			break
+			return string(line)
 		}
-		answer = append(answer, b[0])
+		line = append(line, b[0])
 	}
-	word := strings.ToLower(strings.TrimSpace(string(answer)))
-	return word == "y" || word == "yes"
 }

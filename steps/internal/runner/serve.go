@@ -10,7 +10,10 @@ import (
 	"runtime"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
+
+	"example.com/wsworkshop/steps/internal/system"
 )
 
 // stopPatience is how long a server may take to end before it is killed.
@@ -91,7 +94,7 @@ func (a *app) start(program string, args []string, over func()) (*process, error
 	p := &process{cmd: exec.Command(program, args...), ended: make(chan struct{})}
 	p.cmd.Dir = a.root
 	p.cmd.Stdout, p.cmd.Stderr = a.Out, a.Err
-	setGroup(p.cmd)
+	system.NewGroup(p.cmd)
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -131,7 +134,7 @@ func (p *process) stop() {
 	again := make(chan os.Signal, 1)
 	signal.Notify(again, os.Interrupt)
 	defer signal.Stop(again)
-	if interrupt(p.cmd.Process) != nil { // as without a console on Windows
+	if system.Signal(p.cmd.Process, syscall.SIGINT) != nil { // as without a console on Windows
 		p.cmd.Process.Kill()
 	}
 	select {

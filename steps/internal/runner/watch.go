@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"example.com/wsworkshop/steps/internal/screen"
+	"example.com/wsworkshop/steps/internal/starters"
 	"example.com/wsworkshop/steps/internal/verdict"
 	"example.com/wsworkshop/steps/internal/workshop"
 )
@@ -32,10 +34,10 @@ type fileStamp struct {
 // look returns the snapshot of the Go files in a folder.
 func look(dir string) snapshot {
 	all := make(snapshot)
-	paths, _ := filepath.Glob(filepath.Join(dir, "*.go")) // the pattern is a good one
-	for _, path := range paths {
-		if info, err := os.Stat(path); err == nil { // else an editor has just replaced it
-			all[filepath.Base(path)] = fileStamp{info.Size(), info.ModTime()}
+	names, _ := starters.Names(dir) // a folder that is away for a moment is empty
+	for _, name := range names {
+		if info, err := os.Stat(filepath.Join(dir, name)); err == nil { // else an editor has just replaced it
+			all[name] = fileStamp{info.Size(), info.ModTime()}
 		}
 	}
 	return all
@@ -91,20 +93,23 @@ func (a *app) watch(ctx context.Context, args []string) error {
 	}
 	keys, restore := a.keys(ctx)
 	defer restore()
-	w := &watcher{app: a, keys: keys, step: s}
+	w := &watcher{app: a, keys: keys, step: s, verdict: verdict.Verdict{Step: s}}
 	for {
 		// What is saved from here on, also during the run, starts the next one.
 		before := look(a.path(w.step.Folder()))
-		if err := w.run(ctx); err != nil {
-			return ending(err)
-		}
-		if w.verdict.Whole() && w.broken && w.step.Number < len(a.steps) {
+		err := w.run(ctx)
+		switch {
+		case isEnd(err):
+			return nil
+		case err != nil: // of the go command, such as a broken go.mod
+			fmt.Fprintln(w.Out, w.screen.Wrap(err.Error()))
+		case w.verdict.Whole() && w.broken && w.step.Number < len(a.steps) && maps.Equal(before, look(a.path(w.step.Folder()))):
 			w.goOn()
 			before = look(a.path(w.step.Folder()))
 		}
 		w.help()
 		if err := w.wait(ctx, before); err != nil {
-			return ending(err)
+			return nil // a person has ended it
 		}
 	}
 }
@@ -112,16 +117,12 @@ func (a *app) watch(ctx context.Context, args []string) error {
 // errQuit ends watch.
 var errQuit = errors.New("q was pressed")
 
-// ending returns the error of watch: to be ended by a person is none.
-func ending(err error) error {
-	if errors.Is(err, errQuit) || errors.Is(err, context.Canceled) {
-		return nil
-	}
-	return err
-}
+// isEnd reports whether a person has ended watch.
+func isEnd(err error) bool { return errors.Is(err, errQuit) || errors.Is(err, context.Canceled) }
 
 // run tests the step and draws the verdict. Until then what was drawn before stays.
 func (w *watcher) run(ctx context.Context) error {
+	w.screen = screen.Of(w.Out) // somebody may have made the window smaller
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var v verdict.Verdict
@@ -177,7 +178,7 @@ func (w *watcher) help() {
 }
 
 // wait waits until the step is saved or enter is pressed, and does what the other
-// keys say.
+// keys say. An error means that a person has ended watch.
 func (w *watcher) wait(ctx context.Context, before snapshot) error {
 	for {
 		key, saved := changed(ctx, w.path(w.step.Folder()), before, w.keys)
@@ -197,7 +198,7 @@ func (w *watcher) wait(ctx context.Context, before snapshot) error {
 			w.hint()
 		case 'd':
 			if err := w.diff(ctx, asked); err != nil {
-				return err
+				fmt.Fprintln(w.Out, w.screen.Wrap(err.Error()))
 			}
 		case 'l':
 			fmt.Fprint(w.Out, "\n"+w.screen.Report(w.verdict, true))

@@ -57,7 +57,7 @@ func whereYouAre(v verdict.Verdict) string {
 	case v.Whole():
 		return "All promises are kept. What you have built stands in " + v.Step.Folder() + "."
 	case v.Trouble != "":
-		return fmt.Sprintf("You are at step %d. It does not build:\n%s", n, v.Trouble)
+		return fmt.Sprintf("You are at step %d. It %s:\n%s", n, v, v.Trouble)
 	case v.Earlier() > 0:
 		return fmt.Sprintf("You are at step %d. It breaks %s of earlier steps: look at these first.", n, count(v.Earlier(), "promise"))
 	case n == 1 && kept == 0:
@@ -84,7 +84,10 @@ func (s Screen) next(v verdict.Verdict) string {
 func (s Screen) Report(v verdict.Verdict, all bool) string {
 	var b strings.Builder
 	if v.Trouble != "" {
-		fmt.Fprintf(&b, "%s\n\n%s\n\n", s.paint(red, "It does not build, so no promise was tried:"), s.Wrap(v.Trouble))
+		fmt.Fprintf(&b, "%s\n\n%s\n\n", s.paint(red, fmt.Sprintf("It %s, so no promise was tried:", v)), s.Wrap(v.Trouble))
+		if v.Built {
+			return b.String() + "Look at what runs before the tests: init functions and package variables.\n"
+		}
 		return b.String() + "Correct the first line that is named, and run the tests again.\n"
 	}
 	first, broken := v.FirstBroken()

@@ -6,6 +6,8 @@ import (
 	"os"
 	"strings"
 	"unicode/utf8"
+
+	"example.com/wsworkshop/steps/internal/system"
 )
 
 // Screen is where the drawing goes.
@@ -17,7 +19,7 @@ type Screen struct {
 // Of returns the screen behind f: without a terminal one without colour and width.
 // The environment variable NO_COLOR takes the colour away (https://no-color.org).
 func Of(f *os.File) Screen {
-	columns := width(f)
+	columns := system.Width(f)
 	if columns == 0 || os.Getenv("TERM") == "dumb" {
 		return Screen{}
 	}
@@ -56,7 +58,7 @@ func (s Screen) Bar(done, all int) string {
 	if s.Width == 0 {
 		return ""
 	}
-	const cells = 30
+	cells := max(min(30, s.Width-15), 1)
 	full := cells * done / max(all, 1)
 	return "\r" + s.paint(green, strings.Repeat("#", full)) + s.paint(faint, strings.Repeat(".", cells-full)) + fmt.Sprintf(" %d of %d", done, all)
 }
@@ -117,11 +119,11 @@ func hang(line string) string {
 }
 
 // breakAt returns where to break a line that is too long: at the last space that
-// fits, but behind the first text; or -1 if there is none.
+// fits, but behind the first text, or else at the next one; or -1 if there is none.
 func breakAt(line string, width, indent int) int {
 	at, column := -1, 0
 	for i, r := range line {
-		if column > width {
+		if column > width && at >= 0 {
 			break
 		}
 		if r == ' ' && column > indent {

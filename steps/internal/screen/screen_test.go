@@ -149,7 +149,7 @@ func TestLongLinesAreBrokenBelowTheirText(t *testing.T) {
 		{"Seen:     one two three four\n", "Seen:     one two\n          three four\n"},
 		{"     0s  one two three four", "     0s  one two\n         three four"},
 		{"one two three four five six", "one two three four\nfive six"},
-		{"alongwordthatfitsnowhere andanother", "alongwordthatfitsnowhere andanother"},
+		{"alongwordthatfitsnowhere and another one", "alongwordthatfitsnowhere\nand another one"},
 		{"größer schöner weiter", "größer schöner\nweiter"},
 	} {
 		if got := (Screen{Width: 20}).Wrap(test.text); got != test.want {

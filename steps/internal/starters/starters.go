@@ -6,8 +6,10 @@ import (
 	"archive/zip"
 	"bytes"
 	_ "embed"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path"
@@ -48,19 +50,39 @@ func Files(step string) (map[string]string, error) {
 	return files, nil
 }
 
+// Names returns the names of the Go files in a folder, those that the go command
+// looks at: not what an editor or a system keeps beside them.
+func Names(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // a folder that is not there has none
+		return nil, err
+	}
+	var names []string
+	for _, entry := range entries {
+		name := entry.Name()
+		if !strings.HasSuffix(name, ".go") || strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_") {
+			continue
+		}
+		if info, err := os.Stat(filepath.Join(dir, name)); err == nil && info.Mode().IsRegular() {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
+
 // Read returns the Go files of a folder by their names, with line ends as on Linux.
 func Read(dir string) (map[string]string, error) {
-	paths, err := filepath.Glob(filepath.Join(dir, "*.go"))
+	names, err := Names(dir)
 	if err != nil {
 		return nil, err
 	}
 	files := make(map[string]string)
-	for _, p := range paths {
-		data, err := os.ReadFile(p)
+	for _, name := range names {
+		data, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
 			return nil, err
 		}
-		files[filepath.Base(p)] = strings.ReplaceAll(string(data), "\r\n", "\n")
+		files[name] = strings.ReplaceAll(string(data), "\r\n", "\n")
 	}
 	return files, nil
 }

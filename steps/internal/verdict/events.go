@@ -22,9 +22,11 @@ type event struct {
 }
 
 // read reads the output of go test -json. It calls ended, which may be nil, for
-// each test that ends.
-func (all results) read(r io.Reader, ended func(test string)) error {
-	build := make(map[string]string) // by the import path of what was built
+// each test that ends. For each test program that starts it calls started, and when
+// its first test begins, what that has returned.
+func (all results) read(r io.Reader, ended func(test string), started func() (begun func() bool)) error {
+	begun := make(map[string]func() bool) // by package
+	build := make(map[string]string)      // by the import path of what was built
 	for lines := json.NewDecoder(r); ; {
 		var e event
 		if err := lines.Decode(&e); err == io.EOF {
@@ -45,12 +47,18 @@ func (all results) read(r io.Reader, ended func(test string)) error {
 			all[e.Package] = p
 		}
 		switch e.Action {
+		case "start":
+			begun[e.Package] = started()
+		case "run":
+			if f := begun[e.Package]; f != nil {
+				f()
+			}
 		case "output":
 			p.output[e.Test] += e.Output
 		case "pass", "fail", "skip":
 			p.ended[e.Test] = e.Action
 			if e.FailedBuild != "" {
-				p.build = compilerSays(build[e.FailedBuild])
+				p.build = CompilerSays(build[e.FailedBuild])
 			}
 			if ended != nil && e.Test != "" {
 				ended(e.Test)
@@ -59,12 +67,12 @@ func (all results) read(r io.Reader, ended func(test string)) error {
 	}
 }
 
-// compilerSays returns the messages of a compiler without the line that names the
+// CompilerSays returns the messages of a compiler without the line that names the
 // package.
-func compilerSays(output string) string {
+func CompilerSays(output string) string {
 	var b strings.Builder
 	for line := range strings.Lines(output) {
-		if !strings.HasPrefix(line, "# ") {
+		if !strings.HasPrefix(line, "# ") && !strings.HasPrefix(line, "FAIL") {
 			b.WriteString(line)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,31 +15,56 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
+	"time"
 
+	"example.com/wsworkshop/steps/internal/system"
 	"example.com/wsworkshop/steps/internal/workshop"
 )
 
 // Of tests one step, as "go test" with the given flags does. It calls ended, which
 // may be nil, for each promise whose test has ended.
 func Of(ctx context.Context, root string, s workshop.Step, flags []string, ended func(promise string)) (Verdict, error) {
-	args := append([]string{"test", "-json"}, flags...)
+	v := newVerdict(s, 1)
+	v.Race = slices.Contains(flags, "-race")
+	if v.Trouble = withoutTests(root, s); v.Trouble != "" {
+		return v, nil
+	}
 	all := make(results)
-	err := stream(ctx, root, all, ended, "go", append(args, "./"+s.Folder())...)
+	err := stream(ctx, root, all, ended, "go", append(append([]string{"test", "-json", onlyServer}, flags...), "./"+s.Folder())...)
 	if err != nil {
 		return Verdict{}, err
 	}
-	v := newVerdict(s, 1)
-	v.Race = slices.Contains(flags, "-race")
 	v.judge(all[s.Package()])
 	return v, nil
 }
 
+// onlyServer leaves tests of the learner's own to go test.
+const onlyServer = "-run=^" + server + "$"
+
+// withoutTests says that a step has lost the file that binds it to its tests, if
+// it has.
+func withoutTests(root string, s workshop.Step) string {
+	name := s.Folder() + "/" + s.Name[:2] + "_test.go"
+	if _, err := os.Stat(filepath.Join(root, filepath.FromSlash(name))); err != nil {
+		return fmt.Sprintf("%s: it is missing, and the tests with it. To have it again: git checkout %[1]s", name)
+	}
+	return ""
+}
+
+// startPatience is how long a test program may take until its first test begins.
+// The tests themselves have limits of their own.
+const startPatience = 20 * time.Second
+
 // stream runs a program that prints events, go test -json or test2json, in dir, and
-// reads them.
+// reads them. It stops one whose tests do not begin.
 func stream(ctx context.Context, dir string, all results, ended func(string), program string, args ...string) error {
 	var complaints bytes.Buffer
-	cmd := exec.CommandContext(ctx, program, args...)
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+	cmd := exec.CommandContext(running, program, args...)
 	cmd.Dir, cmd.Stderr = dir, &complaints
+	system.Stoppable(cmd, stopSignal(program))
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		return err
@@ -46,8 +72,13 @@ func stream(ctx context.Context, dir string, all results, ended func(string), pr
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("the tests do not start: %w", err)
 	}
-	readErr := all.read(stdout, ended)
+	readErr := all.read(stdout, ended, func() (begun func() bool) { return time.AfterFunc(startPatience, stop).Stop })
 	err = cmd.Wait() // an error means that a test has failed, as is expected; or worse
+	if ctx.Err() == nil && running.Err() != nil {
+		for _, r := range all {
+			r.output[""] = fmt.Sprintf("No test had begun after %v, so it was stopped.\n", startPatience)
+		}
+	}
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
@@ -57,6 +88,15 @@ func stream(ctx context.Context, dir string, all results, ended func(string), pr
 		return fmt.Errorf("the tests: %w\n%s", err, complaints.Bytes())
 	}
 	return nil
+}
+
+// stopSignal returns the signal that ends a program and what it has started. The go
+// command tidies up after an interrupt; test2json ignores it, and so does all below.
+func stopSignal(program string) syscall.Signal {
+	if program == "go" {
+		return syscall.SIGINT
+	}
+	return syscall.SIGTERM
 }
 
 // All tests all steps, quickly: of a step that is not done only the promises that
@@ -116,13 +156,13 @@ func (v *Verdict) runOwn(ctx context.Context, root, cache, test2json string) err
 // withEarlier tests the steps that keep their own promises for those of earlier
 // steps. While nothing changes, go test answers from its cache.
 func withEarlier(ctx context.Context, root string, verdicts []Verdict) error {
-	args := []string{"test", "-json"}
+	args := []string{"test", "-json", onlyServer}
 	for _, v := range verdicts {
 		if v.Whole() {
 			args = append(args, "./"+v.Step.Folder())
 		}
 	}
-	if len(args) == 2 {
+	if len(args) == 3 {
 		return nil
 	}
 	all := make(results)
@@ -141,49 +181,78 @@ func withEarlier(ctx context.Context, root string, verdicts []Verdict) error {
 // programs returns the folder for the test programs of this repository.
 func programs(root string) (string, error) {
 	cache, err := os.UserCacheDir()
-	if err != nil {
+	if err != nil || os.MkdirAll(filepath.Join(cache, "wsworkshop"), 0o777) != nil {
 		cache = os.TempDir()
 	}
 	dir := filepath.Join(cache, "wsworkshop", fmt.Sprintf("%x", sha256.Sum256([]byte(root)))[:12])
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return "", fmt.Errorf("a folder for test programs: %w", err)
 	}
+	forgetOthers(dir)
 	return dir + string(filepath.Separator), nil
 }
 
-var packageLine = regexp.MustCompile(`(?m)^# (\S+).*\n`)
+// forgetOthers removes the folders of test programs that nobody has used for a
+// month, such as those of a repository that was moved. What cannot be removed stays.
+func forgetOthers(dir string) {
+	now := time.Now()
+	os.Chtimes(dir, now, now)
+	entries, _ := os.ReadDir(filepath.Dir(dir))
+	for _, entry := range entries {
+		if info, err := entry.Info(); err == nil && now.Sub(info.ModTime()) > 30*24*time.Hour {
+			os.RemoveAll(filepath.Join(filepath.Dir(dir), entry.Name()))
+		}
+	}
+}
+
+// packageLine is above what the compiler says of a package. go vet has another one,
+// with the name in brackets, right below it.
+var packageLine = regexp.MustCompile(`(?m)^# ([^\s\[]\S*).*\n(?:# \[.*\n)?`)
 
 // build builds the test programs of steps, and returns what the compiler says of
 // those that do not build, by import path.
 func build(ctx context.Context, root, cache string, steps []workshop.Step) (broken map[string]string, err error) {
-	args := []string{"test", "-c", "-o", cache}
+	broken = make(map[string]string)
+	args := []string{"test", "-c", "-ldflags=-s -w", "-o", cache}
 	for _, s := range steps {
-		args = append(args, "./"+s.Folder())
+		if says := withoutTests(root, s); says != "" {
+			broken[s.Package()] = says
+		} else {
+			args = append(args, "./"+s.Folder())
+		}
 	}
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = root
+	system.Stoppable(cmd, stopSignal("go"))
 	output, err := cmd.CombinedOutput()
-	if err == nil {
-		return nil, nil
+	if err == nil || len(broken) == len(steps) {
+		return broken, nil
 	}
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	broken = make(map[string]string)
-	heads := packageLine.FindAllStringSubmatchIndex(string(output), -1)
-	for i, head := range heads {
-		end := len(output)
-		if i+1 < len(heads) {
-			end = heads[i+1][0]
-		}
-		broken[string(output[head[2]:head[3]])] = strings.TrimSpace(string(output[head[1]:end]))
-	}
+	maps.Copy(broken, byPackage(string(output)))
 	for _, s := range steps {
 		if _, ok := broken[s.Package()]; ok {
 			return broken, nil
 		}
 	}
 	return nil, fmt.Errorf("the tests of the steps do not build: %w\n%s", err, output)
+}
+
+// byPackage returns what the compiler and go vet say, by the import path of the
+// package that they speak of.
+func byPackage(output string) map[string]string {
+	says := make(map[string]string)
+	heads := packageLine.FindAllStringSubmatchIndex(output, -1)
+	for i, head := range heads {
+		end := len(output)
+		if i+1 < len(heads) {
+			end = heads[i+1][0]
+		}
+		says[output[head[2]:head[3]]] = CompilerSays(output[head[1]:end])
+	}
+	return says
 }
 
 // test2json returns the path of the tool that turns what a test program prints into

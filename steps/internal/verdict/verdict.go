@@ -37,6 +37,7 @@ type Verdict struct {
 	Step     workshop.Step
 	Promises []Promise // of this step and those before it, in the order of the lessons
 	Trouble  string    // why no promise was tried: mostly what the compiler says
+	Built    bool      // with Trouble: it does build, and ends before the tests begin
 	Notes    []string  // what the tests say besides
 	Race     bool      // the race detector has watched
 }
@@ -68,7 +69,7 @@ func (v Verdict) Earlier() (broken int) {
 
 // Whole reports whether the step keeps everything that was promised so far.
 func (v Verdict) Whole() bool {
-	return v.Trouble == "" && !slices.ContainsFunc(v.Promises, func(p Promise) bool {
+	return v.Trouble == "" && len(v.Promises) > 0 && !slices.ContainsFunc(v.Promises, func(p Promise) bool {
 		return p.Outcome != Kept && p.Outcome != Skipped
 	})
 }
@@ -103,7 +104,7 @@ func testName(promise string) string {
 	return server + "/" + strings.ReplaceAll(promise, " ", "_")
 }
 
-var noise = regexp.MustCompile(`^\s*(=== |--- (PASS|FAIL|SKIP): |FAIL$|exit status \d+$)`)
+var noise = regexp.MustCompile(`^\s*(=== |--- (PASS|FAIL|SKIP): |FAIL(\t|$)|exit status \d+$)`)
 
 // judge fills in what the tests have said of the step.
 func (v *Verdict) judge(r *result) {
@@ -116,6 +117,7 @@ func (v *Verdict) judge(r *result) {
 		return
 	}
 	if r.ended[server] == "" {
+		v.Built = true
 		v.Trouble = strings.TrimSpace("its test " + server + " did not run to its end.\n" + plain(r.output[""]) + plain(r.output[server]))
 		return
 	}
@@ -171,7 +173,10 @@ func all(lines []string, is func(string) bool) bool {
 
 // String says in a few words how the step stands.
 func (v Verdict) String() string {
-	if v.Trouble != "" {
+	switch {
+	case v.Trouble != "" && v.Built:
+		return "does not run"
+	case v.Trouble != "":
 		return "does not build"
 	}
 	kept, promised := v.Own()

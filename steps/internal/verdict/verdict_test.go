@@ -18,11 +18,14 @@ func ending(action, test, output string) string {
 `, second.Package(), test, output, action)
 }
 
+// neverMind waits for no test to begin.
+func neverMind() func() bool { return nil }
+
 // judged returns the verdict on step 2 that go test -json leads to.
 func judged(t *testing.T, output string) Verdict {
 	t.Helper()
 	all := make(results)
-	if err := all.read(strings.NewReader(output), nil); err != nil {
+	if err := all.read(strings.NewReader(output), nil, neverMind); err != nil {
 		t.Fatal(err)
 	}
 	v := newVerdict(second, 1)
@@ -95,6 +98,27 @@ func TestWhatDoesNotBuildIsToldInTheCompilersWords(t *testing.T) {
 	}
 }
 
+func TestEachPackageIsToldWhatIsSaidOfIt(t *testing.T) {
+	got := byPackage("# example.com/a\n# [example.com/a]\na/new.go:3:24: fmt.Printf format %d has arg\n" +
+		"# example.com/b [example.com/b.test]\nb/b.go:1:1: syntax error\nFAIL\texample.com/b [build failed]\nFAIL\n")
+	if len(got) != 2 || got["example.com/a"] != "a/new.go:3:24: fmt.Printf format %d has arg" || got["example.com/b"] != "b/b.go:1:1: syntax error" {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestAProgramThatEndsBeforeItsTestsHasBuilt(t *testing.T) {
+	v := judged(t, ending("fail", "", "panic: oh no\nFAIL\tsteps/02-pumps\t0.1s\n"))
+	if !v.Built || strings.Contains(v.Trouble, "FAIL") || v.String() != "does not run" {
+		t.Errorf("built %t, %s: %q", v.Built, v, v.Trouble)
+	}
+}
+
+func TestAVerdictOnNothingIsNotWhole(t *testing.T) {
+	if (Verdict{}).Whole() {
+		t.Error("it is whole")
+	}
+}
+
 func TestAPackageWithoutItsTestIsTrouble(t *testing.T) {
 	if v := judged(t, ending("fail", "", "panic: oh no\n")); !strings.Contains(v.Trouble, "panic: oh no") {
 		t.Errorf("trouble %q", v.Trouble)
@@ -105,7 +129,7 @@ func TestAPackageWithoutItsTestIsTrouble(t *testing.T) {
 }
 
 func TestOutputThatIsNotJSONIsAnError(t *testing.T) {
-	if err := make(results).read(strings.NewReader("no JSON"), nil); err == nil {
+	if err := make(results).read(strings.NewReader("no JSON"), nil, neverMind); err == nil {
 		t.Error("no error")
 	}
 }

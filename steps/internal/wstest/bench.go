@@ -61,9 +61,16 @@ func run(t *testing.T, about About, period time.Duration, scenario func(*Bench))
 	b.watch = startWatch(b.Story, &b.alive, period)
 	defer b.watch.stop()
 	defer func() {
-		// When a scenario has failed, goroutines may be left in the bubble. That
-		// was said already, or hides behind something that was.
-		if v := recover(); v != nil && !((t.Failed() || about.Lax) && strings.Contains(fmt.Sprint(v), "deadlock")) {
+		v := recover()
+		deadlock := v != nil && strings.Contains(fmt.Sprint(v), "deadlock")
+		switch {
+		case v == nil:
+		case deadlock && (t.Failed() || about.Lax && b.finished):
+			// When a scenario has failed, goroutines may be left in the bubble. That
+			// was said already, or hides behind something that was.
+		case deadlock && b.http == nil:
+			b.brokenDown("a loop that never ends is part of making the server: start it with go.", "the server is not made: "+b.whereBlocked())
+		default:
 			panic(v)
 		}
 	}()
@@ -78,6 +85,17 @@ func run(t *testing.T, about About, period time.Duration, scenario func(*Bench))
 		scenario(b)
 		b.finish()
 	})
+}
+
+// whereBlocked says where the server's goroutines wait.
+func (b *Bench) whereBlocked() string {
+	var blocked []string
+	for _, g := range ofBubble(b.bubble, goroutines(true)) {
+		if where, ok := g.where(); ok {
+			blocked = append(blocked, fmt.Sprintf("%s, %s", where, g.doing()))
+		}
+	}
+	return list(blocked)
 }
 
 // panicked tells of a panic that net/http has recovered: of a handler, which ends

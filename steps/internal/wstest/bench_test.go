@@ -62,6 +62,17 @@ func try(b *Bench) {
 	b.Settle()
 }
 
+func TestServerThatIsNotMadeIsReported(t *testing.T) {
+	if os.Getenv(reportVar) != "" {
+		Run(t, About{Lax: true}, func(*Bench) { wrong.NeverMade() })
+		return
+	}
+	report := runChild(t, about, childTime)
+	if !strings.Contains(report, "Seen:     the server is not made: NeverMade (wrong.go:") || !strings.Contains(report, "), waiting in a select\n") {
+		t.Errorf("got\n%s", report)
+	}
+}
+
 func TestServerThatDoesAllRightPasses(t *testing.T) {
 	play(t, wrong.Echo, func(b *Bench) {
 		ann := b.Connect("ann")

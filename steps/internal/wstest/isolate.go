@@ -3,6 +3,7 @@ package wstest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -115,9 +116,12 @@ func (c *Children) run(name string, limit time.Duration) ending {
 		"-test.count=1", "-test.timeout=0", "-test.paniconexit0")
 	child.Env = append(os.Environ(), reportVar+"="+dir, fmt.Sprintf("GOMAXPROCS=%d", runtime.GOMAXPROCS(0)),
 		quickRaceExit(), "GOGC=200") // it lives for milliseconds: more memory takes less time
-	output, err := child.CombinedOutput()
-	if err == nil {
-		if bytes.Contains(output, []byte("no tests to run")) {
+	child.WaitDelay = time.Second // a program that the server has started may hold the pipe
+	var printed ends
+	child.Stdout, child.Stderr = &printed, &printed
+	err = child.Run()
+	if err == nil || errors.Is(err, exec.ErrWaitDelay) {
+		if strings.Contains(printed.String(), "no tests to run") {
 			return ending{err: fmt.Errorf("the test did not find itself: -test.run=%s", exactly(name))}
 		}
 		return ending{}
@@ -126,7 +130,7 @@ func (c *Children) run(name string, limit time.Duration) ending {
 	report, _ := os.ReadFile(filepath.Join(dir, "report"))
 	story, _ := os.ReadFile(filepath.Join(dir, "story"))
 	_, stuck := os.Stat(filepath.Join(dir, "stuck"))
-	end := ending{report: string(report), output: string(output), failed: true, stuck: stuck == nil}
+	end := ending{report: string(report), output: printed.String(), failed: true, stuck: stuck == nil}
 	for line := range strings.Lines(string(story)) {
 		end.story = append(end.story, strings.TrimSuffix(line, "\n"))
 	}
@@ -134,6 +138,33 @@ func (c *Children) run(name string, limit time.Duration) ending {
 		end.limit, end.stuck = limit, true
 	}
 	return end
+}
+
+// ends keeps the beginning and the end of what is written.
+type ends struct {
+	first, last []byte
+	left        int // bytes in between, which are gone
+}
+
+// mostOfEnds is how many bytes each of the two ends has at most.
+const mostOfEnds = 512 << 10
+
+func (e *ends) Write(b []byte) (int, error) {
+	n := min(len(b), mostOfEnds-len(e.first))
+	e.first = append(e.first, b[:n]...)
+	e.last = append(e.last, b[n:]...)
+	if over := len(e.last) - mostOfEnds; over > mostOfEnds {
+		e.left += over
+		e.last = append(e.last[:0], e.last[over:]...)
+	}
+	return len(b), nil
+}
+
+func (e *ends) String() string {
+	if e.left == 0 {
+		return string(e.first) + string(e.last)
+	}
+	return fmt.Sprintf("%s\n... (%d bytes) ...\n%s", e.first, e.left, e.last)
 }
 
 // tell returns what the child reports, or "" if it has passed.

@@ -3,6 +3,7 @@ package wstest
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -120,15 +121,43 @@ func TestChildThatDoesNotEndIsStopped(t *testing.T) {
 	}
 }
 
-func TestGarbageIsShownAsItIs(t *testing.T) {
+func TestGarbageIsShownWithoutControlCharacters(t *testing.T) {
 	if os.Getenv(reportVar) != "" {
 		fmt.Print(strings.Repeat("x", 3000), "\x00\xff the end")
 		os.Exit(7)
 	}
 	report := runChild(t, about, childTime)
 	if !strings.Contains(report, "Seen:     the server ended the whole program (with log.Fatal or os.Exit?). It printed:\n          xxx") ||
-		!strings.Contains(report, "\x00\xff the end\nPromised: ") || len(report) > 2500 {
+		!strings.Contains(report, "\uFFFD\uFFFD the end\nPromised: ") || len(report) > 2500 {
 		t.Errorf("got\n%s", report)
+	}
+}
+
+func TestOfWhatIsPrintedTheEndsAreKept(t *testing.T) {
+	var e ends
+	for range 5 * mostOfEnds / 1000 {
+		e.Write([]byte(strings.Repeat("x", 999) + "\n"))
+	}
+	e.Write([]byte("the end"))
+	got := e.String()
+	if len(got) > 4*mostOfEnds || !strings.HasSuffix(got, "x\nthe end") || strings.Count(got, " bytes) ...") != 1 {
+		t.Errorf("it keeps %d bytes, which end with %q", len(got), got[len(got)-20:])
+	}
+}
+
+// A program that the server has started, and that lives on with its standard output.
+func TestChildOfAChildHoldsNothingUp(t *testing.T) {
+	if os.Getenv(reportVar) != "" {
+		sleep := exec.Command("sleep", "20")
+		sleep.Stdout = os.Stdout
+		if err := sleep.Start(); err != nil {
+			t.Skip("there is no sleep here")
+		}
+		return
+	}
+	began := time.Now()
+	if report := runChild(t, about, childTime); report != "" || time.Since(began) > 15*time.Second {
+		t.Errorf("after %v the report is %q", time.Since(began), report)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 )
 
 // About says which promise a scenario is about.
@@ -117,5 +118,14 @@ func (a About) tell(lines []string, saw string) string {
 		fmt.Fprintf(&b, "Usually:  %s\n", a.Cause)
 	}
 	fmt.Fprintf(&b, "Read:     %s", a.Read)
-	return b.String()
+	return strings.Map(printable, b.String())
+}
+
+// printable replaces what would move or paint in a terminal. A server may print
+// anything.
+func printable(r rune) rune {
+	if unicode.IsControl(r) && r != '\n' && r != '\t' {
+		return unicode.ReplacementChar
+	}
+	return r
 }

@@ -167,6 +167,9 @@ func enqueue(text []byte) {
 	}
 }
 
+// NeverMade is a constructor that does not return.
+func NeverMade() { select {} }
+
 // Spins runs in circles.
 func Spins(conn *websocket.Conn) {
 	var done atomic.Bool

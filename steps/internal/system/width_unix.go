@@ -1,6 +1,6 @@
 //go:build linux || darwin
 
-package screen
+package system
 
 import (
 	"os"
@@ -8,8 +8,8 @@ import (
 	"unsafe"
 )
 
-// width returns the number of columns of a terminal, or 0 if f is none.
-func width(f *os.File) int {
+// Width returns the number of columns of a terminal, or 0 if f is none.
+func Width(f *os.File) int {
 	var size struct{ rows, columns, x, y uint16 }
 	_, _, errno := syscall.Syscall(syscall.SYS_IOCTL, f.Fd(), syscall.TIOCGWINSZ, uintptr(unsafe.Pointer(&size)))
 	switch {

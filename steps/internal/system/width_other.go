@@ -1,11 +1,11 @@
 //go:build !linux && !darwin && !windows
 
-package screen
+package system
 
 import "os"
 
-// width returns 80 for a terminal, and 0 if f is none.
-func width(f *os.File) int {
+// Width returns 80 for a terminal, and 0 if f is none.
+func Width(f *os.File) int {
 	if info, err := f.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
 		return 0
 	}
