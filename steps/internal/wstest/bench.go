@@ -69,7 +69,7 @@ func run(t *testing.T, about About, period time.Duration, scenario func(*Bench))
 			// When a scenario has failed, goroutines may be left in the bubble. That
 			// was said already, or hides behind something that was.
 		case deadlock && b.http == nil:
-			b.brokenDown("a loop that never ends is part of making the server: start it with go.", "the server is not made: "+b.whereBlocked())
+			b.brokenDown("a loop that never ends is part of making the server: start it with go.", false, "the server is not made: "+b.whereBlocked())
 		default:
 			panic(v)
 		}

@@ -177,9 +177,9 @@ func (e ending) tell(about About) string {
 	case e.report != "":
 		return e.report
 	}
-	saw, cause := translate(e.output, e.limit)
+	saw, cause, also := translate(e.output, e.limit)
 	if !about.Panics {
-		about = about.broken(cause)
+		about = about.brokenDown(cause, also)
 	}
 	return about.tell(e.story, saw)
 }
@@ -267,8 +267,9 @@ var (
 )
 
 // translate says in words why a child process died, and what the usual cause is, if
-// that is not said already. limit is 0 if it was not stopped after that time.
-func translate(output string, limit time.Duration) (said, cause string) {
+// that is not said already: see brokenDown. limit is 0 if it was not stopped after
+// that time.
+func translate(output string, limit time.Duration) (said, cause string, also bool) {
 	if crash := crashLine.FindStringSubmatch(output); crash != nil {
 		what, _, _ := strings.Cut(crash[2], " [recovered")
 		said := fmt.Sprintf("the whole program died: %s: %s", crash[1], what)
@@ -277,23 +278,23 @@ func translate(output string, limit time.Duration) (said, cause string) {
 		}
 		for _, e := range explanations {
 			if strings.Contains(what, e.says) {
-				return said + "\nThat is: " + e.means + ".", ""
+				return said + "\nThat is: " + e.means + ".", "", true
 			}
 		}
-		return said + ".", ""
+		return said + ".", "", true
 	}
 	if race := raceLine.FindStringSubmatch(output); race != nil {
 		return strings.TrimSpace("a data race: two goroutines used the same variable at the same time, and one of them wrote.\n" + racePlaces(race[1])),
-			"the variable is not guarded: hold the same lock around each use, or let one goroutine alone use it."
+			"the variable is not guarded: hold the same lock around each use, or let one goroutine alone use it.", true
 	}
 	if limit > 0 {
-		return fmt.Sprintf("no end after %v of real time, so the test was stopped.", limit), "a loop without an end."
+		return fmt.Sprintf("no end after %v of real time, so the test was stopped.", limit), "a loop without an end.", false
 	}
 	if len(output) > 2000 {
 		output = output[len(output)-2000:]
 	}
 	return "the server ended the whole program (with log.Fatal or os.Exit?). It printed:\n" + strings.TrimSpace(output),
-		"one connection's error is taken for the end of all: return instead."
+		"one connection's error is taken for the end of all: return instead.", false
 }
 
 // firstOwn returns the first place in a goroutine dump that belongs to the

@@ -94,7 +94,8 @@ func TestExitIsNoSuccess(t *testing.T) {
 // What a promise usually breaks by has nothing to do with a server that breaks down.
 func TestABreakdownHasACauseOfItsOwn(t *testing.T) {
 	about := About{Promise: "4.1 a promise", Cause: "the queue", Read: "4#task", Broken: "5#mistakes"}
-	const crash = "panic: oh no\n"
+	own := About{Promise: about.Promise, Cause: about.Cause, Read: about.Read}
+	const crash, race = "panic: oh no\n", "WARNING: DATA RACE\n\n=================="
 	for _, c := range []struct {
 		about      About
 		of         ending
@@ -103,6 +104,10 @@ func TestABreakdownHasACauseOfItsOwn(t *testing.T) {
 		{about, ending{failed: true, output: crash}, "Read:     5#mistakes", "Usually:"},
 		{about, ending{failed: true, output: "exit", limit: time.Second}, "Usually:  a loop without an end.\nRead:     5#mistakes", "the queue"},
 		{about, ending{failed: true, output: "bye"}, "Usually:  one connection's error", "the queue"},
+		{about, ending{failed: true, output: race}, "Usually:  the variable is not guarded", "the queue"},
+		{own, ending{failed: true, output: race}, "one goroutine alone use it.\n          Or: the queue\nRead:     4#task", "#mistakes"},
+		{own, ending{failed: true, output: crash}, "Usually:  the queue\nRead:     4#task", "#mistakes"},
+		{own, ending{failed: true, output: "bye"}, "Usually:  one connection's error", "the queue"},
 		{About{Cause: "no recover", Read: "7#task", Panics: true}, ending{failed: true, output: crash}, "Usually:  no recover\nRead:     7#task", "#mistakes"},
 	} {
 		if got := c.of.tell(c.about); !strings.Contains(got, c.want) || strings.Contains(got, c.lack) {
@@ -239,12 +244,12 @@ func TestCrashesAreTranslated(t *testing.T) {
 		"WARNING: DATA RACE\nRead at 0x1 by goroutine 7:\n  net/http.Get()\n      /go/http.go:1 +0x1\n==================": "a data race: two goroutines used the same variable at the same time, and one of them wrote.",
 		"what?\n": "the server ended the whole program (with log.Fatal or os.Exit?). It printed:\nwhat?",
 	} {
-		if got, _ := translate(output, 0); got != want {
+		if got, _, _ := translate(output, 0); got != want {
 			t.Errorf("translate(%q)\n= %s\nwant %s", output, got, want)
 		}
 	}
 	for _, e := range explanations {
-		if got, _ := translate("panic: "+e.says, 0); !strings.HasSuffix(got, e.means+".") {
+		if got, _, _ := translate("panic: "+e.says, 0); !strings.HasSuffix(got, e.means+".") {
 			t.Errorf("%q is explained by %s", e.says, got)
 		}
 	}

@@ -168,7 +168,7 @@ func (p *Process) lastLines() string {
 	defer p.mu.Unlock()
 	all := strings.Join(p.lines, "\n")
 	if crashLine.MatchString(all) {
-		said, _ := translate(all, 0)
+		said, _, _ := translate(all, 0)
 		return said
 	}
 	return strings.Join(p.lines[max(0, len(p.lines)-5):], "\n")

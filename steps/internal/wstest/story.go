@@ -14,17 +14,22 @@ type About struct {
 	Promise string // "2.2 a silent peer is gone after 60 s"
 	Cause   string // what usually breaks it
 	Read    string // where to read: a file and an anchor
-	Broken  string // where to read if the server crashes or hangs; Read if it is empty
+	Broken  string // of a promise of an earlier step: where to read if the server crashes or hangs
 	Panics  bool   // the scenarios let the server panic: Cause is about a crash, too
 	Lax     bool   // what a scenario leaves behind does not matter: another promise is about that
 }
 
-// broken returns what a failure is about when the server has crashed or hangs: that
-// has a cause of its own.
-func (a About) broken(cause string) About {
-	a.Cause = cause
-	if a.Broken != "" {
-		a.Read = a.Broken
+// brokenDown returns what a failure is about when the server has crashed or hangs:
+// that has a cause of its own. With also, what usually breaks the promise may be
+// the cause as well, unless the promise is one of an earlier step.
+func (a About) brokenDown(cause string, also bool) About {
+	switch {
+	case a.Broken != "":
+		a.Cause, a.Read = cause, a.Broken
+	case !also:
+		a.Cause = cause
+	case cause != "":
+		a.Cause = cause + "\n          Or: " + a.Cause
 	}
 	return a
 }
@@ -76,8 +81,8 @@ func (s *Story) giveUp(saw string) {
 }
 
 // brokenDown is giveUp for a server that hangs.
-func (s *Story) brokenDown(cause, saw string) {
-	s.about = s.about.broken(cause)
+func (s *Story) brokenDown(cause string, also bool, saw string) {
+	s.about = s.about.brokenDown(cause, also)
 	s.giveUp(saw)
 }
 

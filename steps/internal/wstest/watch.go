@@ -85,10 +85,10 @@ func (w *watch) run() {
 		}
 		switch {
 		case stuck >= stuckLooks:
-			w.story.brokenDown(causeLockedUp, saw)
+			w.story.brokenDown(causeLockedUp, true, saw)
 		case still >= busyLooks:
 			cause, saw := busy(all)
-			w.story.brokenDown(cause, fmt.Sprintf("for %v of real time nothing has happened. %s", time.Duration(still)*w.period, saw))
+			w.story.brokenDown(cause, false, fmt.Sprintf("for %v of real time nothing has happened. %s", time.Duration(still)*w.period, saw))
 		}
 		w.look.Unlock()
 	}
