@@ -65,6 +65,9 @@ func (a *app) carry(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	if len(m.carried) == 0 {
+		return fmt.Errorf("nothing is changed: your step %d is as the solution, which step %d stands on already", before.Number, s.Number)
+	}
 	if len(m.conflicts) > 0 && !*byHand {
 		return fmt.Errorf("nothing is changed: what step %d adds does not fit into yours here:\n\n%s\n"+
 			"To settle that by hand: go run ./steps carry -by-hand %[1]d\nIt carries your files all the same, with both versions at such places.",
