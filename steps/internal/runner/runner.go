@@ -215,35 +215,3 @@ func (a *app) of(ctx context.Context, s workshop.Step, flags ...string) (verdict
 	fmt.Fprint(a.Out, a.screen.EndBar())
 	return v, err
 }
-
-// ask asks a question and reports whether the answer is yes. Without an answer it
-// is no, and if ctx ends.
-func (a *app) ask(ctx context.Context, question string) bool {
-	fmt.Fprintf(a.Out, "%s [y/N] ", a.screen.Wrap(question))
-	answer := make(chan string, 1)
-	go func() { answer <- a.readLine() }() // after the end of ctx it ends with the program
-	select {
-	case line := <-answer:
-		word := strings.ToLower(strings.TrimSpace(line))
-		return word == "y" || word == "yes"
-	case <-ctx.Done():
-		fmt.Fprintln(a.Out)
-		return false
-	}
-}
-
-// readLine returns the next line, and no more than that: what follows may be for
-// somebody else.
-func (a *app) readLine() string {
-	var line []byte
-	for b := make([]byte, 1); ; {
-		if n, err := a.In.Read(b); n == 0 || err != nil {
-			fmt.Fprintln(a.Out)
-			return string(line)
-		}
-		if b[0] == '\n' {
-			return string(line)
-		}
-		line = append(line, b[0])
-	}
-}
