@@ -73,8 +73,9 @@ type Promise struct {
 
 	cause string // what usually breaks it
 	test  func(*trial)
-	lax   bool // what is left behind is the matter of another promise
-	first bool // without it nothing else can be tried
+	lax   bool   // what is left behind is the matter of another promise
+	first bool   // without it nothing else can be tried
+	skip  string // why this system cannot try it, if it cannot
 }
 
 // String returns the name of the promise's test.

@@ -49,7 +49,7 @@ func TestAStepThatDoesNotExistIsAnError(t *testing.T) {
 }
 
 func TestNamesAreThoseOfGoFiles(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "a [clone]*")
+	dir := filepath.Join(t.TempDir(), "a [clone]")
 	if err := os.MkdirAll(filepath.Join(dir, "folder.go"), 0o777); err != nil {
 		t.Fatal(err)
 	}
