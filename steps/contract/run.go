@@ -254,6 +254,9 @@ func idsOf(r wstest.Record) []string {
 	var ids []string
 	for _, a := range r.Attrs {
 		if id := a.Value.String(); len(id) == 36 && uuid.Validate(id) == nil {
+			if a.Key == "id" { // whatever else has a UUID
+				return []string{id}
+			}
 			ids = append(ids, id)
 		}
 	}

@@ -44,6 +44,7 @@ type Peer struct {
 	ended    bool   // nothing more can be read
 	broken   error  // what was read is not WebSocket
 	sent     int    // frames that have left the queue completely
+	unsent   bool   // a write has failed
 	noPongs  bool
 	noClose  bool
 }
@@ -258,6 +259,10 @@ func (p *Peer) readLoop() {
 			p.mu.Lock()
 			p.ended = true
 			p.mu.Unlock()
+			if p.server == nil && err == io.EOF { // half closed: what is queued may still be sent
+				p.signal()
+				return
+			}
 			p.outgoing.close()
 			p.conn.Close()
 			p.signal()
@@ -334,6 +339,10 @@ func (p *Peer) writeLoop() {
 			return
 		}
 		if _, err := p.conn.Write(b); err != nil {
+			p.mu.Lock()
+			p.unsent = true
+			p.mu.Unlock()
+			p.signal()
 			return
 		}
 		p.mu.Lock()
@@ -482,6 +491,13 @@ func (p *Peer) Sent() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.sent
+}
+
+// Unsent reports whether a write to the server has failed.
+func (p *Peer) Unsent() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.unsent
 }
 
 // WantClose demands a close frame with one of these codes, and returns it.
