@@ -75,6 +75,7 @@ type Promise struct {
 	test  func(*trial)
 	lax   bool   // what is left behind is the matter of another promise
 	first bool   // without it nothing else can be tried
+	meets bool   // in its scenes goroutines meet at the same moment
 	skip  string // why this system cannot try it, if it cannot
 }
 

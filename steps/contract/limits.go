@@ -32,6 +32,15 @@ var limits = []Promise{
 				for _, p := range peers {
 					p.WantOpen("only the connection over the cap is refused")
 				}
+				for _, p := range peers {
+					p.IgnoreClose()
+				}
+				s.shutDown(time.Minute)
+				s.Settle()
+				if _, answer := s.Handshake("one more", wstest.Request{IP: "10.9.0.1"}); answer.Status != http.StatusServiceUnavailable {
+					s.FailBecause("the gate is asked before the hub. A server that is about to end has no free slot for anybody.",
+						"during Shutdown a handshake gets 503, also from an address that has all its connections; %s.", answer)
+				}
 			})
 		},
 	},
@@ -45,7 +54,9 @@ var limits = []Promise{
 				s.wantExactly(wstest.Request{IP: "10.9.0.1", Late: time.Second})
 			})
 			t.scene(oneLock)
+			t.scene(lastSlot)
 		},
+		meets: true,
 	},
 	{
 		Task: "8.1", Name: "a slot comes back after every kind of end, and after a failed handshake",
@@ -82,6 +93,32 @@ var limits = []Promise{
 					peer.Leave()
 					s.Settle()
 				}
+			})
+			t.scene(func(s *scene) {
+				peers := s.fill("10.9.0.1")
+				s.Did("10.9.0.1 tries %d times more, over its cap", 3*handshakeBurst)
+				s.hammer("10.9.0.1", 3*handshakeBurst)
+				peers[0].Leave()
+				s.Settle()
+				if peer, answer := s.Handshake("another", wstest.Request{IP: "10.9.0.1"}); peer == nil {
+					s.FailBecause("a handshake that the cap refuses takes a token all the same. Ask the cap first.",
+						"one of its connections has ended, and yet 10.9.0.1 could not connect: %s.", answer)
+				}
+			})
+			t.scene(func(s *scene) {
+				s.Did("%d handshakes at once come from 10.9.0.1, and from a foreign page", 3*handshakeBurst)
+				forbidden := 0
+				for range 3 * handshakeBurst {
+					if _, answer := s.HandshakeQuietly(wstest.Request{IP: "10.9.0.1", Header: http.Header{"Origin": {"https://evil.example"}}}); answer.Status == http.StatusForbidden {
+						forbidden++
+					}
+				}
+				if forbidden != handshakeBurst {
+					s.FailBecause("a handshake that fails gets its token back, or its address is forgotten. It has spent the token.",
+						"%d of them got 403, and not %d: the others are over the rate.", forbidden, handshakeBurst)
+				}
+			})
+			t.scene(func(s *scene) {
 				s.Did("for 10 s 10.9.0.3 tries ten times a second")
 				in := 0
 				for range 100 {
@@ -235,6 +272,48 @@ func oneLock(s *scene) {
 	}
 }
 
+// lastSlot lets two handshakes ask for the last slot of an address at once, again
+// and again.
+func lastSlot(s *scene) {
+	const ip, rounds = "10.9.1.1", 1500
+	s.fillSome(ip, maxPerIP-1)
+	request, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(wstest.Request{}.Bytes("/ws"))))
+	s.FailUnless(err == nil, "the test's own request: %v.", err)
+	s.Did("%d times two more handshakes at once ask for its last slot", rounds)
+	var in [rounds]atomic.Int64
+	var decided [rounds][2]chan struct{} // closed when it is known whether the one, or the other, got in
+	for i := range decided {
+		decided[i] = [2]chan struct{}{make(chan struct{}), make(chan struct{})}
+	}
+	s.together(rounds, time.Second, func(side, round int) {
+		decide := sync.OnceFunc(func() { close(decided[round][side]) })
+		defer decide()
+		r := request.Clone(request.Context())
+		r.RemoteAddr = ip + ":1234"
+		s.HTTP.Handler.ServeHTTP(&meeting{httptest.NewRecorder(), func() {
+			in[round].Add(1)
+			decide()
+			<-decided[round][1-side]
+		}}, r)
+	})
+	for i := range in {
+		if n := in[i].Load(); n > 1 {
+			s.Fail("both got in beside the %d that were there, and not one of them.", maxPerIP-1)
+		}
+	}
+}
+
+// meeting is the answer to a handshake that was let in, and fails then.
+type meeting struct {
+	*httptest.ResponseRecorder
+	in func()
+}
+
+func (w *meeting) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	w.in()
+	return nil, nil, errors.New("the test has ended this handshake")
+}
+
 // waiting is the answer to a handshake that was let in and stays where it is, until
 // release is closed. Then it fails.
 type waiting struct {
@@ -329,6 +408,31 @@ func (s *scene) hammer(ip string, n int) int {
 
 func slots(t *trial) {
 	const ip = "10.9.0.1"
+	const tooSoon = "the slot is given back while the server still has the socket. Give it back when run has returned."
+	t.scene(func(s *scene) {
+		peers := s.fill(ip)
+		last := peers[len(peers)-1]
+		last.StopReading()
+		s.Send(s.lastID(), "hello")
+		s.Settle()
+		s.Did("while the server writes to one of them, it sends a close frame, and takes nothing")
+		last.SendFrame(wstest.Close(1000, ""))
+		s.Pass(time.Second)
+		if !last.Gone() {
+			s.wantFullOr(ip, tooSoon)
+		}
+	})
+	t.scene(func(s *scene) {
+		peers := s.fill(ip)
+		last := peers[len(peers)-1]
+		last.IgnoreClose()
+		s.Did("one of them sends text that is not UTF-8, and does not answer the close frame")
+		last.SendFrame(wstest.Text("\xff"))
+		s.Pass(time.Second)
+		if !last.Gone() {
+			s.wantFullOr(ip, tooSoon)
+		}
+	})
 	foreign := http.Header{"Origin": {"https://evil.example"}}
 	ends := []struct {
 		how string
@@ -458,6 +562,11 @@ func forwarded(t *trial) {
 		free(s, via("10.8.8.1", "203.0.113.7"), "one of its connections has ended: the address that a slot was taken for gets it back")
 	})
 	t.sceneWith(cfg, func(s *scene) {
+		fill(s, via("10.8.8.4", "198.51.100.9, unknown"))
+		full(s, wstest.Request{IP: "10.8.8.4"}, "the reading stops at what is no address, so that the proxy itself counts")
+		free(s, via("10.8.8.5", "unknown"), "10.8.8.5 is another proxy, and counts for itself")
+	})
+	t.sceneWith(cfg, func(s *scene) {
 		fill(s, via("2001:db8:8::1", "2001:db8:0:1::1"))
 		full(s, via("2001:db8:8::1", "2001:db8:0:1::2"), "2001:db8:0:1::/64 is full, and IPv6 counts by /64 behind a proxy too")
 		free(s, via("2001:db8:8::1", "203.0.113.7"), "203.0.113.7 has no connection, and only shares the proxy")
@@ -502,6 +611,21 @@ func forgetting(t *trial) {
 		if most := handshakeBurst + 200*handshakeRate; in > most+2 {
 			s.FailBecause("an address is deleted when it has no connection, or after some time. Delete it when all its tokens have come back, too: then it is as good as new.",
 				"it got in %d times, and not %d: its burst has come back too early.", in, most)
+		}
+	})
+	t.scene(func(s *scene) {
+		const others = 5000
+		s.Did("10.9.0.1 tries %d times at once, and then %d other addresses try", 2*handshakeBurst, others)
+		s.hammer("10.9.0.1", 2*handshakeBurst)
+		request, _ := http.ReadRequest(bufio.NewReader(bytes.NewReader(wstest.Request{}.Bytes("/ws"))))
+		for i := range others {
+			r := request.WithContext(context.Background()) // a copy
+			r.RemoteAddr = fmt.Sprintf("10.7.%d.%d:1234", i>>8, i&0xff)
+			s.HTTP.Handler.ServeHTTP(httptest.NewRecorder(), r)
+		}
+		if in := s.hammer("10.9.0.1", handshakeBurst); in > 1 {
+			s.FailBecause("an address is forgotten when there are many of them, although it is not as good as new: its tokens have not come back.",
+				"it got in %d times more at once: its burst has come back too early.", in)
 		}
 	})
 	t.scene(func(s *scene) {

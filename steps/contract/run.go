@@ -8,8 +8,10 @@ import (
 	"net/http"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -57,7 +59,7 @@ func Run(t *testing.T, step int, start func(Config) Server) {
 	var children *wstest.Children
 	if wstest.Isolated() {
 		children = wstest.NewChildren(t)
-		children.Ahead(t, askedFor(step))
+		children.Ahead(t, askedFor(step), wantsAll)
 	}
 	for n := 1; n <= step; n++ {
 		for _, promise := range Promises(n) {
@@ -111,6 +113,17 @@ func askedFor(step int) []string {
 		}
 	}
 	return all
+}
+
+// wantsAll reports whether the promise with a name lets goroutines meet, which needs
+// a processor for each.
+func wantsAll(name string) bool {
+	for n := range Steps {
+		if slices.ContainsFunc(Promises(n+1), func(p Promise) bool { return p.meets && p.String() == name }) {
+			return true
+		}
+	}
+	return false
 }
 
 // readAbout names the place in the lesson that is about a promise.
@@ -284,6 +297,35 @@ func (s *scene) talk(p *wstest.Peer, text string) {
 	p.Send(text)
 	p.WantText(text)
 	s.Settle()
+}
+
+// together lets two goroutines do something n times, and begin it at the same
+// moment each time, as far as two processors can. Before each they pause. It
+// reports false if one of them does not come to its end.
+func (s *scene) together(n int, pause time.Duration, do func(side, round int)) bool {
+	var begun atomic.Int64
+	one := func(side int) {
+		for round := range n {
+			time.Sleep(pause)
+			begun.Add(1)
+			for spins := 0; begun.Load() < 2*int64(round+1); spins++ {
+				switch {
+				case spins > 1e6: // the other one waits for something
+					return
+				case spins > 1e4: // or it has no processor
+					runtime.Gosched()
+				}
+			}
+			for range round % 64 * 4 * (side ^ round&1) { // now one is first by a little, and now the other
+				begun.Load()
+			}
+			do(side, round)
+		}
+	}
+	var both sync.WaitGroup
+	both.Go(func() { one(0) })
+	both.Go(func() { one(1) })
+	return s.Start(both.Wait).Within(time.Duration(n) * pause)
 }
 
 // texts returns n different texts.

@@ -49,14 +49,24 @@ func NewChildren(t *testing.T) *Children {
 }
 
 // Ahead starts the children of subtests of t before they ask for them with Run,
-// as many at a time as there are processors.
-func (c *Children) Ahead(t *testing.T, subtests []string) {
+// as many at a time as there are processors. A subtest that wants all processors is
+// alone while it runs.
+func (c *Children) Ahead(t *testing.T, subtests []string, wantsAll func(subtest string) bool) {
 	waiting := make(chan func(), len(subtests))
+	var processors sync.RWMutex
 	for _, subtest := range subtests {
 		name := t.Name() + "/" + strings.ReplaceAll(subtest, " ", "_")
 		ends := make(chan ending, 1)
 		c.ahead[name] = ends
-		waiting <- func() { ends <- c.run(name, childTime) }
+		var lock sync.Locker = processors.RLocker()
+		if wantsAll(subtest) {
+			lock = &processors
+		}
+		waiting <- func() {
+			lock.Lock()
+			defer lock.Unlock()
+			ends <- c.run(name, childTime)
+		}
 	}
 	close(waiting)
 	var workers sync.WaitGroup
