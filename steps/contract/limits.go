@@ -32,8 +32,9 @@ var limits = []Promise{
 				for _, p := range peers {
 					p.WantOpen("only the connection over the cap is refused")
 				}
+				s.Did("all of them stop reading")
 				for _, p := range peers {
-					p.IgnoreClose()
+					p.Stall()
 				}
 				s.shutDown(time.Minute)
 				s.Settle()
@@ -564,7 +565,10 @@ func forwarded(t *trial) {
 	t.sceneWith(cfg, func(s *scene) {
 		fill(s, via("10.8.8.4", "198.51.100.9, unknown"))
 		full(s, wstest.Request{IP: "10.8.8.4"}, "the reading stops at what is no address, so that the proxy itself counts")
-		free(s, via("10.8.8.5", "unknown"), "10.8.8.5 is another proxy, and counts for itself")
+		if peer, answer := s.Handshake("somebody else", via("10.8.8.5", "unknown")); peer == nil {
+			s.FailBecause("what is no address is taken for one all the same, which everybody shares who sends such a thing. Stop there, and keep the address from before.",
+				"somebody else should get in, because 10.8.8.5 is another proxy, and counts for itself; %s.", answer)
+		}
 	})
 	t.sceneWith(cfg, func(s *scene) {
 		fill(s, via("2001:db8:8::1", "2001:db8:0:1::1"))
