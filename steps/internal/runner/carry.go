@@ -70,7 +70,7 @@ func (a *app) carry(ctx context.Context, args []string) error {
 	}
 	if len(m.conflicts) > 0 && !*byHand {
 		return fmt.Errorf("nothing is changed: what step %d adds does not fit into yours here:\n\n%s\n"+
-			"To settle that by hand: go run ./steps carry -by-hand %[1]d\nIt carries your files all the same, with both versions at such places.",
+			"To settle that by hand, with both versions in your files at such places: go run ./steps carry -by-hand %[1]d",
 			s.Number, strings.Join(m.conflicts, "\n"))
 	}
 	if says, err := a.build(ctx, s, m.files); err != nil && !*byHand {
@@ -78,7 +78,7 @@ func (a *app) carry(ctx context.Context, args []string) error {
 			return ctx.Err()
 		}
 		return fmt.Errorf("nothing is changed: with your files step %d would not build:\n\n%s\n\n"+
-			"To settle that by hand: go run ./steps carry -by-hand %[1]d\nIt carries your files all the same.",
+			"To carry them all the same, and settle that by hand: go run ./steps carry -by-hand %[1]d",
 			s.Number, says)
 	}
 	if still, err := a.untouched(s); err != nil {
