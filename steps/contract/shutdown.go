@@ -200,6 +200,20 @@ var shutdown = []Promise{
 				s.wantNil(down)
 			})
 			t.scene(func(s *scene) {
+				s.Connect("ann")
+				s.Settle()
+				s.Did("from now on the log is slow")
+				s.Log.Slow()
+				down := s.shutDown(time.Minute)
+				s.wantNil(down)
+				for _, r := range s.Log.Records()[down.records:] {
+					if len(idsOf(r)) > 0 {
+						s.FailBecause("a connection leaves the count before its last record is written. A program that ends when Shutdown has returned would lose that record.",
+							"when Shutdown had returned, a record of ann's connection was still to be written: %s.", r)
+					}
+				}
+			})
+			t.scene(func(s *scene) {
 				s.Handshake("gus", wstest.Request{Plain: true})
 				down := s.shutDown(time.Minute)
 				s.Pass(grace)
@@ -444,9 +458,10 @@ var errImpatient = errors.New("the caller will not wait any longer")
 // down is a call of Shutdown.
 type down struct {
 	*wstest.Call
-	err    error
-	status int    // of GET /online when it returned
-	online string // what GET /online said then
+	err     error
+	records int    // how many were in the log when it returned
+	status  int    // of GET /online then
+	online  string // what GET /online said
 }
 
 // shutDown calls Shutdown with a context that is done after limit, and 0 stands for
@@ -471,6 +486,7 @@ func (s *scene) shutDownIn(delay, limit time.Duration) *down {
 			cancel(errImpatient)
 		}
 		d.err = s.Shutdown(ctx)
+		d.records = len(s.Log.Records())
 		w := httptest.NewRecorder() // not over the network: that would take long enough to hide it
 		s.HTTP.Handler.ServeHTTP(w, httptest.NewRequest("GET", "/online", nil))
 		d.status = w.Code
