@@ -69,11 +69,43 @@ var shutdown = []Promise{
 				for _, p := range []*wstest.Peer{bob, ann} {
 					for _, text := range news {
 						if got, ok := p.Next(); !ok || string(got.Payload) != text {
-							s.FailBecause(causeNotFlushed, "%s has not got all of the %d messages that were queued before Shutdown.", p.Name, len(news)+1)
+							s.failNotFlushed(p, len(news)+1)
 						}
 					}
-					if got, ok := p.Next(); !ok || got.Op != last.Op {
+					got, ok := p.Next()
+					if !ok {
+						s.failNotFlushed(p, len(news)+1)
+					}
+					if got.Op != last.Op {
 						s.FailBecause("what is left in the queue is written in another way than what came before it.", "%s has got %s instead of %s.", p.Name, got, last)
+					}
+					p.WantClose(1001)
+				}
+			})
+			t.scene(func(s *scene) {
+				// Each write pump may see done before its next message, or after it.
+				peers, _ := s.HandshakeAll("a peer", 20, wstest.Request{})
+				s.Settle()
+				news := texts("news", 3)
+				s.Did("all of them stop reading, and %d messages are broadcast", len(news))
+				for _, p := range peers {
+					p.Stall()
+				}
+				for _, text := range news {
+					s.Broadcast([]byte(text))
+					s.Settle()
+				}
+				s.shutDown(time.Minute)
+				s.Pass(time.Second)
+				s.Did("all of them read again")
+				for _, p := range peers {
+					p.Unstall()
+				}
+				for _, p := range peers {
+					for _, text := range news {
+						if got, ok := p.Next(); !ok || string(got.Payload) != text {
+							s.failNotFlushed(p, len(news))
+						}
 					}
 					p.WantClose(1001)
 				}
@@ -131,6 +163,24 @@ var shutdown = []Promise{
 						"ann's connection is still open on the server's side, although she has not answered its close frame for more than %v.", closeWait)
 				}
 			})
+			t.scene(func(s *scene) {
+				ann := s.Connect("ann")
+				ann.IgnoreClose()
+				ann.StopReading()
+				s.Did("Broadcast is called")
+				s.Broadcast([]byte("news"))
+				s.Settle()
+				s.shutDown(time.Minute)
+				s.Pass(writeWait / 2)
+				ann.ResumeReading()
+				ann.WantText("news")
+				ann.WantClose(1001)
+				s.Pass(closeWait / 2)
+				if ann.Gone() {
+					s.FailBecause("the wait for the answer begins too early: with finish, while the queue is still being written. Start it when the close frame has been sent.",
+						"the server has closed ann's connection less than %v after its close frame. She has %v to answer.", closeWait/2, closeWait)
+				}
+			})
 		},
 	},
 	{
@@ -148,6 +198,20 @@ var shutdown = []Promise{
 				s.FailUnless(!down.Returned(), "Shutdown has returned, but ann has not yet got all that was queued for her.")
 				ann.ResumeReading()
 				s.wantNil(down)
+			})
+			t.scene(func(s *scene) {
+				s.Connect("ann")
+				s.Settle()
+				s.Did("from now on the log is slow")
+				s.Log.Slow()
+				down := s.shutDown(time.Minute)
+				s.wantNil(down)
+				for _, r := range s.Log.Records()[down.records:] {
+					if len(idsOf(r)) > 0 {
+						s.FailBecause("a connection leaves the count before its last record is written. A program that ends when Shutdown has returned would lose that record.",
+							"when Shutdown had returned, a record of ann's connection was still to be written: %s.", r)
+					}
+				}
 			})
 			t.scene(func(s *scene) {
 				s.Handshake("gus", wstest.Request{Plain: true})
@@ -290,6 +354,11 @@ var shutdown = []Promise{
 					s.FailBecause("Shutdown returns as soon as it has closed the sockets. Let it wait again: the pumps end now.",
 						"Shutdown has returned, but dan's write pump has not ended yet: its write takes long to fail.")
 				}
+				s.Pass(20 * time.Second)
+				if down.Returned() {
+					s.FailBecause("after the cut Shutdown waits for a while and no longer. The pumps end now, so wait for them without a limit.",
+						"Shutdown has returned, but dan's write pump has not ended yet: its write takes long to fail.")
+				}
 				s.Did("the write to dan fails at last")
 				dan.ReleaseWrites()
 				s.Pass(grace)
@@ -297,6 +366,10 @@ var shutdown = []Promise{
 				if down.err == nil {
 					s.FailBecause("Shutdown returns no error after it has cut connections, or counts them when they have left.",
 						"Shutdown has returned nil, although ann, bob and others had to be cut off.")
+				}
+				if errors.Is(down.err, errImpatient) && !errors.Is(down.err, context.Canceled) {
+					s.FailBecause("the error wraps context.Cause(ctx), which is whatever the caller has given as his reason. Wrap ctx.Err().",
+						"Shutdown has returned the error %q. Its context was cancelled, but errors.Is(err, context.Canceled) is false.", down.err)
 				}
 				if !errors.Is(down.err, context.Canceled) {
 					s.FailBecause("the error does not wrap ctx.Err(): that takes %w, and not %v.",
@@ -334,11 +407,32 @@ var shutdown = []Promise{
 				}
 				s.FailUnless(second.err != nil, "the second Shutdown has returned nil, although its context was done while ann was still connected.")
 			})
+			t.scene(func(s *scene) {
+				ann := s.Connect("ann")
+				s.Did("ann leaves")
+				ann.Leave()
+				s.Pass(grace)
+				for range 3 { // a select between two that are ready may hide it once
+					down := s.shutDown(0)
+					s.Pass(grace)
+					s.FailUnless(down.Returned(), "Shutdown has not returned, although nobody was connected.")
+					if down.err != nil {
+						s.FailBecause("Shutdown returns an error whenever its context is done. When it has found nobody to cut, it returns nil.",
+							"Shutdown has returned the error %q, although nobody was connected.", down.err)
+					}
+					s.wantNobody(down)
+				}
+			})
 		},
 	},
 }
 
 const causeNotFlushed = "the write pump ends, or the close frame goes out, or the socket is closed, before the queue is empty. (The peer has 10 s to take it.) When done is closed, a select may leave the loop at once, whatever is still queued."
+
+// failNotFlushed fails because a peer has not got all of the n messages in its queue.
+func (s *scene) failNotFlushed(p *wstest.Peer, n int) {
+	s.FailBecause(causeNotFlushed, "%s has not got all of the %d messages that were queued before Shutdown.", p.Name, n)
+}
 
 // wantUnavailable demands that a handshake gets 503 and is told when to try again.
 func (s *scene) wantUnavailable(when string) {
@@ -347,23 +441,33 @@ func (s *scene) wantUnavailable(when string) {
 	case answer.Err != nil:
 		s.FailBecause("ServeHTTP goes on after it has refused: it must return.",
 			"%s Shutdown a handshake gets 503; %s.", when, answer)
+	case answer.Status == http.StatusSwitchingProtocols:
+		s.FailBecause("ServeHTTP does not call Enter before Upgrade, or Close does not set the flag that Enter looks at, or Shutdown calls Close too late, or the flag is taken back again.",
+			"%s Shutdown a handshake gets 503; %s.", when, answer)
 	case answer.Status != http.StatusServiceUnavailable:
-		s.FailBecause("ServeHTTP does not call Enter before Upgrade, or Close does not set the flag that Enter looks at, or Shutdown calls Close too late.",
+		s.FailBecause("refuse is called with another status than http.StatusServiceUnavailable.",
 			"%s Shutdown a handshake gets 503; %s.", when, answer)
 	}
 	s.wantRetryAfter(answer)
 }
 
+// errImpatient is why the context of a Shutdown is done. Its Err is
+// [context.Canceled] all the same.
+var errImpatient = errors.New("the caller will not wait any longer")
+
 // down is a call of Shutdown.
 type down struct {
 	*wstest.Call
-	err    error
-	online string // what GET /online said when it returned
+	err     error
+	records int    // how many were in the log when it returned
+	status  int    // of GET /online then
+	online  string // what GET /online said
 }
 
 // shutDown calls Shutdown with a context that is done after limit, and 0 stands for
 // one that is done already. The context has no deadline to look at: whoever calls
-// may also change his mind. Nor is it done when Shutdown returns.
+// may also change his mind, for a reason of his own. Nor is it done when Shutdown
+// returns.
 func (s *scene) shutDown(limit time.Duration) *down {
 	s.Did("Shutdown is called, with a context of %v", limit)
 	return s.shutDownIn(0, limit)
@@ -375,15 +479,17 @@ func (s *scene) shutDownIn(delay, limit time.Duration) *down {
 	d := new(down)
 	d.Call = s.Start(func() {
 		time.Sleep(delay)
-		ctx, cancel := context.WithCancel(context.Background())
+		ctx, cancel := context.WithCancelCause(context.Background())
 		if limit > 0 {
-			time.AfterFunc(limit, cancel)
+			time.AfterFunc(limit, func() { cancel(errImpatient) })
 		} else {
-			cancel()
+			cancel(errImpatient)
 		}
 		d.err = s.Shutdown(ctx)
+		d.records = len(s.Log.Records())
 		w := httptest.NewRecorder() // not over the network: that would take long enough to hide it
 		s.HTTP.Handler.ServeHTTP(w, httptest.NewRequest("GET", "/online", nil))
+		d.status = w.Code
 		d.online = strings.TrimSpace(w.Body.String())
 	})
 	return d
@@ -402,6 +508,10 @@ func (s *scene) wantNil(d *down) {
 
 // wantNobody demands that nobody was connected when Shutdown returned.
 func (s *scene) wantNobody(d *down) {
+	if d.status == http.StatusServiceUnavailable {
+		s.FailBecause("all requests are refused during the shutdown. Only handshakes get 503; GET /online still tells the count.",
+			"when Shutdown returned, GET /online was answered with 503.")
+	}
 	var count struct{ Online int }
 	err := json.Unmarshal([]byte(d.online), &count)
 	s.FailUnless(err == nil && count.Online == 0, "when Shutdown returned, GET /online said %s: it did not wait until the last connection had ended.", d.online)
@@ -437,7 +547,8 @@ func (s *scene) wantTold(p *wstest.Peer) {
 	case told && closing.CloseCode() == 1001:
 		return
 	case told:
-		s.Fail("%s got a %s instead of one with 1001.", p.Name, closing)
+		s.FailBecause("the client that joins late is finished with another code than those in the map.",
+			"%s got a %s instead of one with 1001.", p.Name, closing)
 	case p.Gone():
 		s.FailBecause(causeNotTold, "%s was let in, and its connection was closed without a close frame.", p.Name)
 	}

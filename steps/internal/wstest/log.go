@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // Log collects log records. It is an [slog.Handler].
@@ -16,6 +18,8 @@ type Log struct {
 }
 
 type logStore struct {
+	slow atomic.Bool // see Slow
+
 	mu      sync.Mutex // guards records
 	records []Record
 }
@@ -26,6 +30,9 @@ type Record struct {
 	Message string
 	Attrs   []slog.Attr
 }
+
+// turns is how often a slow log lets others run before it takes a record.
+const turns = 1000
 
 // NewLog returns an empty log.
 func NewLog() *Log { return &Log{store: new(logStore)} }
@@ -39,6 +46,10 @@ func (l *Log) Records() []Record {
 	defer l.store.mu.Unlock()
 	return append([]Record{}, l.store.records...)
 }
+
+// Slow lets whatever can run go first, before each record from now on. It does not
+// wait: a server may log under a lock, and that would stop the time of a bubble.
+func (l *Log) Slow() { l.store.slow.Store(true) }
 
 // Clear forgets all records.
 func (l *Log) Clear() {
@@ -55,6 +66,11 @@ func (l *Log) Handle(_ context.Context, r slog.Record) error {
 		record.Attrs = appendFlat(record.Attrs, a)
 		return true
 	})
+	if l.store.slow.Load() {
+		for range turns {
+			runtime.Gosched()
+		}
+	}
 	l.store.mu.Lock()
 	defer l.store.mu.Unlock()
 	l.store.records = append(l.store.records, record)
