@@ -103,6 +103,7 @@ var pumps = []Promise{
 			})
 			if t.step < 4 { // from then on a full queue ends the connection, which 4.2 is about
 				t.scene(sendWithoutEnd)
+				t.scene(waitAlone)
 			}
 		},
 	},
@@ -389,6 +390,31 @@ func sendWithoutEnd(s *scene) {
 			"the server has read all of the %d messages, although ann does not read, and keeps them in memory: her queue holds %d.", all, sendQueueSize)
 	}
 	ann.ResumeReading()
+	s.Settle()
+}
+
+// waitAlone fills the queue of a peer that does not read, so that its read pump waits
+// for room, and lets another one talk.
+func waitAlone(s *scene) {
+	ann, bob := s.Connect("ann"), s.Connect("bob")
+	s.fillQueue(ann)
+	bob.Send("hello")
+	if !bob.HasText("hello") {
+		s.FailBecause("handle holds a lock of the server while Send waits for room in the queue, or all messages go through one goroutine, which waits there. Only the peer's own read pump may wait.",
+			"bob, who reads, got no answer: he waits together with ann, who does not read.")
+	}
+	ann.ResumeReading()
+	s.Settle()
+}
+
+// fillQueue lets a peer stop reading and send more than its queue holds. Until step 4 its
+// read pump then waits for room.
+func (s *scene) fillQueue(p *wstest.Peer) {
+	p.StopReading()
+	s.Did("%s sends %d messages: the queue is full, and Send waits for room", p.Name, 2*sendQueueSize)
+	for _, text := range texts("message", 2*sendQueueSize) {
+		p.SendQuietly(text)
+	}
 	s.Settle()
 }
 
