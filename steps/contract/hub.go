@@ -229,6 +229,15 @@ var ends = []func(*scene, *wstest.Peer){
 	func(_ *scene, p *wstest.Peer) { p.SendFrame(wstest.Text(long(maxMessageSize + 1))) },
 	func(_ *scene, p *wstest.Peer) { p.SendFrame(wstest.Text("caf\xe9")) },
 	func(s *scene, p *wstest.Peer) {
+		s.Did("%s sends a close frame without a code", p.Name)
+		p.SendRaw([]byte{0x88, 0x80, 0, 0, 0, 0})
+	},
+	func(s *scene, p *wstest.Peer) {
+		p.FailNextWrite()
+		p.Send("hello")
+		s.Did("the server's write to %s fails", p.Name)
+	},
+	func(s *scene, p *wstest.Peer) {
 		p.StopReading()
 		p.Send("hello")
 		s.Pass(writeWait)
