@@ -1,11 +1,13 @@
 package contract
 
 import (
+	"bufio"
 	"bytes"
 	"compress/flate"
 	"encoding/binary"
 	"fmt"
 	"io"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -148,6 +150,7 @@ var pumps = []Promise{
 				s.notPanicked(causeTwo)
 				ann.ResumeReading()
 			})
+			t.scene(oneWriterAllTheTime)
 		},
 	},
 	{
@@ -184,6 +187,7 @@ var pumps = []Promise{
 					}
 				}
 			})
+			t.scene(binaryIsLife)
 		},
 	},
 	{
@@ -238,6 +242,8 @@ var pumps = []Promise{
 					}
 				}
 			})
+			t.scene(eachWriteItsTime)
+			t.scene(nobodyToTell)
 		},
 	},
 	{
@@ -276,6 +282,16 @@ var pumps = []Promise{
 				s.Did("the server's write to ann fails: the write pump ends with an error")
 				s.Pass(grace)
 				ann.WantGone("a write to it has failed")
+			})
+			t.scene(func(s *scene) {
+				ann := s.Connect("ann")
+				ann.FailNextWrite()
+				ann.Send("hello")
+				s.Did("the server's write to ann fails")
+				s.Pass(closeWait / 2)
+				if !ann.Gone() {
+					s.FailBecause(causeToldNobody, "ann's connection is still open on the server's side %v after a write to her has failed.", closeWait/2)
+				}
 			})
 			t.scene(func(s *scene) {
 				ann := s.Connect("ann")
@@ -355,6 +371,9 @@ var pumps = []Promise{
 				s.wantRefusal(ann, 1007, "text is not checked, or is repaired. gorilla does not check it: ask utf8.Valid, and return errNotUTF8.")
 				s.wantHungUp(ann)
 			})
+			t.scene(drainAfterBadText)
+			t.scene(drainAfterBadFrame)
+			t.scene(drainAllTheTime)
 			t.overTCP(tooBigOverTCP)
 			for _, code := range []int{1000, 1001, 4321} {
 				t.scene(func(s *scene) {
@@ -370,8 +389,156 @@ var pumps = []Promise{
 				ann.SendRaw([]byte{0x88, 0x80, 0, 0, 0, 0})
 				s.wantAnswer(ann, 1005)
 			})
+			t.scene(closeDuringWrite)
 		},
 	},
+}
+
+// oneWriterAllTheTime lets nearly all of two minutes pass while the server is writing to
+// a peer, so that whatever else is written from time to time meets that write.
+func oneWriterAllTheTime(s *scene) {
+	ann := s.Connect("ann")
+	const times, blocked, between = 13, writeWait - time.Second, 700 * time.Millisecond
+	s.Did("ann sends \"hello\" and takes the answer %v later, %d times", blocked, times)
+	for range times {
+		ann.Stall()
+		ann.SendQuietly("hello")
+		s.Settle()
+		time.Sleep(blocked)
+		s.Settle()
+		s.notPanicked(causeTwo)
+		ann.Unstall()
+		ann.WantText("hello")
+		time.Sleep(between)
+		s.Settle()
+	}
+}
+
+// binaryIsLife lets a peer send nothing but binary messages.
+func binaryIsLife(s *scene) {
+	ann := s.Connect("ann")
+	for i := range 3 {
+		s.Pass(pongWait * 2 / 3)
+		if i > 0 && (ann.Gone() || ann.ClosedWith() != nil) {
+			s.FailBecause("the read deadline is set anew for some messages only. Set it before each ReadMessage, whatever that returns.",
+				"the server has ended ann's connection, although she has sent a binary message 40 s ago: each message starts the 60 s anew.")
+		}
+		s.wantEcho(ann, wstest.Binary("\xff\xfe"))
+	}
+}
+
+// eachWriteItsTime lets a peer take two answers, one after the other. The second waits
+// in the queue for a while, and each is written in less than 10 s.
+func eachWriteItsTime(s *scene) {
+	raw := s.Dial("ann")
+	s.Did("ann asks for a WebSocket and gets it")
+	raw.Write(wstest.Request{}.Bytes("/ws"))
+	raw.SetReadDeadline(time.Now().Add(wstest.Patience))
+	if _, err := http.ReadResponse(bufio.NewReader(raw), nil); err != nil {
+		s.Fail("ann got no answer to her handshake: %v.", err)
+	}
+	s.Settle()
+	for _, text := range []string{"one", "two"} {
+		s.Did("ann sends %q", text)
+		raw.Write(inOneGo([]string{text}))
+		s.Pass(time.Second) // both in one write would be right, too
+	}
+	for _, turn := range []struct {
+		wait time.Duration
+		text string
+	}{{writeWait - 3*time.Second, "one"}, {writeWait / 2, "two"}} {
+		s.Pass(turn.wait)
+		s.Did("ann reads the answer to %q, and no more", turn.text)
+		frame := make([]byte, 2+len(turn.text))
+		raw.SetReadDeadline(time.Now().Add(wstest.Patience))
+		if _, err := io.ReadFull(raw, frame); err != nil || string(frame[2:]) != turn.text {
+			s.FailBecause("the write deadline is set when a message is queued, and not when it is written. Set it before each WriteMessage, in the write pump.",
+				"ann cannot read the answer to %q, although no write to her has taken 10 s.", turn.text)
+		}
+	}
+	raw.Close()
+}
+
+const causeToldNobody = "the error of WriteMessage is wrapped without %w, so that closeStatus cannot see that it comes from the network, and hangUp waits for somebody who cannot be told. With CloseAbnormalClosure it closes the socket at once."
+
+// nobodyToTell demands that a connection whose write has failed is closed at once.
+func nobodyToTell(s *scene) {
+	ann := s.Connect("ann")
+	ann.StopReading()
+	ann.Send("hello")
+	s.Settle()
+	s.Pass(writeWait + closeWait/2)
+	if !ann.Gone() {
+		s.FailBecause(causeToldNobody, "ann's connection is still open on the server's side %v after the write to her has failed.", closeWait/2)
+	}
+}
+
+const stillSending = "the server has sent ann its close frame with %d, and reads no more, but she is still sending. Over TCP the close frame may not reach her."
+
+// drainAfterBadText lets a peer that is refused for its text go on sending.
+func drainAfterBadText(s *scene) {
+	ann := s.Connect("ann")
+	ann.IgnoreClose()
+	s.Did("ann sends text that is not UTF-8, and goes on sending")
+	ann.SendFrame(wstest.Text("caf\xe9"))
+	ann.SendFrame(wstest.Text(long(30 << 10)))
+	ann.SendFrame(wstest.Text(long(30 << 10)))
+	ann.WantClose(1007)
+	s.Settle()
+	if ann.Sent() < 3 {
+		s.FailBecause(causeUnread, stillSending, 1007)
+	}
+}
+
+// drainAfterBadFrame lets a peer that is refused for a frame go on sending.
+func drainAfterBadFrame(s *scene) {
+	ann := s.Connect("ann")
+	ann.IgnoreClose()
+	s.Did("ann sends a frame without a mask, which RFC 6455 forbids, and 30 KiB more")
+	ann.SendRaw([]byte{0x81, 0x02, 'h', 'i'})
+	ann.SendRaw([]byte(long(30 << 10)))
+	ann.WantClose(1002)
+	s.Settle()
+	if ann.Sent() < 2 {
+		s.FailBecause(causeUnread, stillSending, 1002)
+	}
+}
+
+// drainAllTheTime lets a peer that is refused send on, slowly.
+func drainAllTheTime(s *scene) {
+	ann := s.Connect("ann")
+	ann.IgnoreClose()
+	s.Did("ann sends the first 40,000 bytes of a text of 1 GiB")
+	ann.SendRaw(append([]byte{0x81, 0xff, 0, 0, 0, 0, 0x40, 0, 0, 0, 0, 0, 0, 0}, long(40000)...))
+	ann.WantClose(1009)
+	s.Settle()
+	for range 3 {
+		s.Pass(closeWait / 4)
+		s.Did("ann sends 4,000 bytes more")
+		before := ann.Sent()
+		ann.SendRaw([]byte(long(4000)))
+		s.Settle()
+		if ann.Sent() == before {
+			s.FailBecause("the server reads away what comes for a while only: a read deadline ends it, or it counts the bytes. It ends when hangUp closes the socket, after closeWait.",
+				stillSending, 1009)
+		}
+	}
+}
+
+// closeDuringWrite lets a peer close while the server is writing to it.
+func closeDuringWrite(s *scene) {
+	ann := s.Connect("ann")
+	ann.StopReading()
+	ann.Send("hello")
+	s.Pass(time.Second)
+	ann.Close(1000, "bye")
+	s.Pass(closeWait * 3 / 4)
+	ann.ResumeReading()
+	if _, ok := ann.WaitClose(); !ok {
+		s.FailBecause("the read pump, or a close handler of your own, closes the socket, while the write pump is still writing. Only hangUp closes it: it lets the write pump end first.",
+			"ann reads again %v after her close frame, and it was not answered with one.", closeWait*3/4)
+	}
+	s.wantAnswer(ann, 1000)
 }
 
 // sendWithoutEnd lets a peer that does not read send far more than its queue and all
