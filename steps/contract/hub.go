@@ -516,7 +516,7 @@ func sendToSlow(s *scene) {
 		s.Settle()
 		if refused != nil {
 			s.FailBecause("Send gives up when the queue is full, at once or after some time. At this step it waits until there is room, or until the connection has ended.",
-				"Send to eve returned an error (%v), although she is still connected.", refused)
+				"Send to eve returned an error (%v), although no write to her has taken 10 s.", refused)
 		}
 	}
 	s.Pass(writeWait - time.Second/2)
