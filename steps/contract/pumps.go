@@ -393,7 +393,9 @@ var pumps = []Promise{
 				ann.SendRaw([]byte{0x88, 0x80, 0, 0, 0, 0})
 				s.wantAnswer(ann, 1005)
 			})
-			t.scene(closeDuringWrite)
+			if t.step < 9 { // from then on 9.2 is about a write that is cut off
+				t.scene(closeDuringWrite)
+			}
 		},
 	},
 }
