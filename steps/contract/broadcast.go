@@ -23,6 +23,7 @@ var broadcast = []Promise{
 			t.scene(inOrder)
 			t.scene(allAtOnce)
 			t.scene(toMany)
+			t.scene(halfAMessage)
 		},
 	},
 	{
@@ -150,6 +151,20 @@ func toMany(s *scene) {
 	if got != len(peers)/2 {
 		s.FailBecause("a part of the map is left out, such as the first of several; or what Broadcast goes through is a list beside the map, and is not guarded as the map is.",
 			"%d peers are connected, and %d of them got the message.", len(peers)/2, got)
+	}
+}
+
+// halfAMessage lets a peer hang up between two fragments of a message.
+func halfAMessage(s *scene) {
+	ann, bob := s.Connect("ann"), s.Connect("bob")
+	s.Did("ann sends the first fragment of a message, \"half\"")
+	ann.SendRaw(wstest.Frame{Op: wstest.OpText, Payload: []byte("half")}.Bytes())
+	s.Settle()
+	ann.HangUp()
+	s.Pass(grace)
+	if got := bob.Messages(); len(got) > 0 {
+		s.FailBecause("the error that comes in the middle of a message is ignored: io.ReadAll returns it together with what it has read so far. Every error ends the read pump, and the part that was read is thrown away.",
+			"bob got %s, which is the first part of a message that ann has never finished.", got[0])
 	}
 }
 

@@ -27,6 +27,9 @@ var hub = []Promise{
 		test: func(t *trial) {
 			t.scene(joinAndLeave)
 			t.scene(leaveInAllWays)
+			if t.step == 3 { // from then on a full queue ends the connection
+				t.scene(joinMeanwhile)
+			}
 			t.scene(func(s *scene) {
 				one := s.ConnectFrom("a tab of ann's browser", wstest.Request{IP: "10.9.8.7"})
 				s.ConnectFrom("another tab of it", wstest.Request{IP: "10.9.8.7"})
@@ -83,6 +86,7 @@ var hub = []Promise{
 			t.scene(sendAndReset)
 			if t.step < 4 { // from then on Send refuses what has no room, which 4.2 is about
 				t.scene(sendTooMuch)
+				t.scene(sendToSlow)
 			}
 		},
 	},
@@ -90,7 +94,7 @@ var hub = []Promise{
 
 const (
 	causeForm    = `the route GET /online does not write {"online":N}, where N is what Server.Online returns.`
-	causeNotIn   = "no client is put into the map, or only when it was served already; or the map that is counted is not that one."
+	causeNotIn   = "no client is put into the map, or only when it was served already, or is taken out at once: Remove stands before c.run() without defer; or the map that is counted is not that one."
 	causeOneKey  = "all clients have the same key in the map: each needs an ID of its own (task 3.2)."
 	causeAddress = "the key in the map, or the ID, is made from the peer's IP address, which several connections can have."
 	causeTwiceIn = "a client is counted twice."
@@ -225,6 +229,15 @@ var ends = []func(*scene, *wstest.Peer){
 	func(_ *scene, p *wstest.Peer) { p.SendFrame(wstest.Text(long(maxMessageSize + 1))) },
 	func(_ *scene, p *wstest.Peer) { p.SendFrame(wstest.Text("caf\xe9")) },
 	func(s *scene, p *wstest.Peer) {
+		s.Did("%s sends a close frame without a code", p.Name)
+		p.SendRaw([]byte{0x88, 0x80, 0, 0, 0, 0})
+	},
+	func(s *scene, p *wstest.Peer) {
+		p.FailNextWrite()
+		p.Send("hello")
+		s.Did("the server's write to %s fails", p.Name)
+	},
+	func(s *scene, p *wstest.Peer) {
 		p.StopReading()
 		p.Send("hello")
 		s.Pass(writeWait)
@@ -247,6 +260,22 @@ func leaveInAllWays(s *scene) {
 		}
 		s.wantCount(0, causeGone, causeStays)
 	}
+}
+
+// joinMeanwhile lets a peer join while the read pump of another one waits for room in
+// its queue.
+func joinMeanwhile(s *scene) {
+	ann := s.Connect("ann")
+	s.fillQueue(ann)
+	bob := s.Connect("bob")
+	bob.Send("hello")
+	if !bob.HasText("hello") {
+		s.FailBecause("the hub's lock is held while Send waits for room in a queue: then nobody can join or leave, or be counted. Hold it for the map alone.",
+			"bob has connected, and got no answer: he waits together with ann, who does not read.")
+	}
+	s.wantCount(2, causeNotIn, causeTwiceIn)
+	ann.ResumeReading()
+	s.Settle()
 }
 
 func logsIDs(s *scene) {
@@ -466,4 +495,33 @@ func sendTooMuch(s *scene) {
 			"each Send returned nil, although eve has read nothing, and her queue holds %d messages.", sendQueueSize)
 	}
 	eve.ReleaseWrites()
+}
+
+// sendToSlow tries more messages than a queue holds, to a peer that reads again before
+// a write to it has failed: it is slow, and loses nothing.
+func sendToSlow(s *scene) {
+	eve, id := s.connectID("eve")
+	eve.StopReading()
+	all := texts("for eve", 2*sendQueueSize)
+	s.Did("%d messages are sent to eve, by one goroutine", len(all))
+	var refused error
+	s.Start(func() {
+		for _, text := range all {
+			if err := s.Send(id, text); refused == nil {
+				refused = err
+			}
+		}
+	})
+	wantNil := func() {
+		s.Settle()
+		if refused != nil {
+			s.FailBecause("Send gives up when the queue is full, at once or after some time. At this step it waits until there is room, or until the connection has ended.",
+				"Send to eve returned an error (%v), although no write to her has taken 10 s.", refused)
+		}
+	}
+	s.Pass(writeWait - time.Second/2)
+	wantNil()
+	eve.ResumeReading()
+	s.wantInOrder(eve, all)
+	wantNil()
 }

@@ -1,11 +1,13 @@
 package contract
 
 import (
+	"bufio"
 	"bytes"
 	"compress/flate"
 	"encoding/binary"
 	"fmt"
 	"io"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -103,6 +105,7 @@ var pumps = []Promise{
 			})
 			if t.step < 4 { // from then on a full queue ends the connection, which 4.2 is about
 				t.scene(sendWithoutEnd)
+				t.scene(waitAlone)
 			}
 		},
 	},
@@ -147,6 +150,9 @@ var pumps = []Promise{
 				s.notPanicked(causeTwo)
 				ann.ResumeReading()
 			})
+			if t.step < 5 { // from then on pings come meanwhile, which 5.1 is about
+				t.scene(oneWriterAllTheTime)
+			}
 		},
 	},
 	{
@@ -183,6 +189,9 @@ var pumps = []Promise{
 					}
 				}
 			})
+			if t.step < 5 { // from then on pings come meanwhile
+				t.scene(binaryIsLife)
+			}
 		},
 	},
 	{
@@ -237,6 +246,8 @@ var pumps = []Promise{
 					}
 				}
 			})
+			t.scene(eachWriteItsTime)
+			t.scene(nobodyToTell)
 		},
 	},
 	{
@@ -275,6 +286,16 @@ var pumps = []Promise{
 				s.Did("the server's write to ann fails: the write pump ends with an error")
 				s.Pass(grace)
 				ann.WantGone("a write to it has failed")
+			})
+			t.scene(func(s *scene) {
+				ann := s.Connect("ann")
+				ann.FailNextWrite()
+				ann.Send("hello")
+				s.Did("the server's write to ann fails")
+				s.Pass(closeWait / 2)
+				if !ann.Gone() {
+					s.FailBecause(causeToldNobody, "ann's connection is still open on the server's side %v after a write to her has failed.", closeWait/2)
+				}
 			})
 			t.scene(func(s *scene) {
 				ann := s.Connect("ann")
@@ -354,6 +375,9 @@ var pumps = []Promise{
 				s.wantRefusal(ann, 1007, "text is not checked, or is repaired. gorilla does not check it: ask utf8.Valid, and return errNotUTF8.")
 				s.wantHungUp(ann)
 			})
+			t.scene(drainAfterBadText)
+			t.scene(drainAfterBadFrame)
+			t.scene(drainAllTheTime)
 			t.overTCP(tooBigOverTCP)
 			for _, code := range []int{1000, 1001, 4321} {
 				t.scene(func(s *scene) {
@@ -369,8 +393,159 @@ var pumps = []Promise{
 				ann.SendRaw([]byte{0x88, 0x80, 0, 0, 0, 0})
 				s.wantAnswer(ann, 1005)
 			})
+			if t.step < 9 { // from then on 9.2 is about a write that is cut off
+				t.scene(closeDuringWrite)
+			}
 		},
 	},
+}
+
+// oneWriterAllTheTime lets nearly all of two minutes pass while the server is writing to
+// a peer, so that whatever else is written from time to time meets that write.
+func oneWriterAllTheTime(s *scene) {
+	ann := s.Connect("ann")
+	const times, blocked, between = 13, writeWait - time.Second, 700 * time.Millisecond
+	s.Did("ann sends \"hello\" and takes the answer %v later, %d times", blocked, times)
+	for range times {
+		ann.Stall()
+		ann.SendQuietly("hello")
+		s.Settle()
+		time.Sleep(blocked)
+		s.Settle()
+		s.notPanicked(causeTwo)
+		ann.Unstall()
+		if !ann.HasText("hello") {
+			return // which is the matter of 2.2 and 2.3
+		}
+		time.Sleep(between)
+		s.Settle()
+	}
+}
+
+// binaryIsLife lets a peer send nothing but a binary message.
+func binaryIsLife(s *scene) {
+	ann := s.Connect("ann")
+	s.Pass(pongWait * 2 / 3)
+	s.wantEcho(ann, wstest.Binary("\xff\xfe"))
+	s.Pass(pongWait * 2 / 3)
+	if ann.Gone() || ann.ClosedWith() != nil {
+		s.FailBecause("the read deadline is set anew for some messages only. Set it before each ReadMessage, whatever that returns.",
+			"the server has ended ann's connection, although she has sent a binary message 40 s ago: each message starts the 60 s anew.")
+	}
+}
+
+// eachWriteItsTime lets a peer take two answers, one after the other. The second waits
+// in the queue for a while, and each is written in less than 10 s.
+func eachWriteItsTime(s *scene) {
+	raw := s.Dial("ann")
+	s.Did("ann asks for a WebSocket and gets it")
+	raw.Write(wstest.Request{}.Bytes("/ws"))
+	raw.SetReadDeadline(time.Now().Add(wstest.Patience))
+	if _, err := http.ReadResponse(bufio.NewReader(raw), nil); err != nil {
+		s.Fail("ann got no answer to her handshake: %v.", err)
+	}
+	s.Settle()
+	for _, text := range []string{"one", "two"} {
+		s.Did("ann sends %q", text)
+		raw.Write(inOneGo([]string{text}))
+		s.Pass(time.Second) // both in one write would be right, too
+	}
+	for _, turn := range []struct {
+		wait time.Duration
+		text string
+	}{{writeWait - 3*time.Second, "one"}, {writeWait / 2, "two"}} {
+		s.Pass(turn.wait)
+		s.Did("ann reads the answer to %q, and no more", turn.text)
+		frame := make([]byte, 2+len(turn.text))
+		raw.SetReadDeadline(time.Now().Add(wstest.Patience))
+		if _, err := io.ReadFull(raw, frame); err != nil || string(frame[2:]) != turn.text {
+			s.FailBecause("the write deadline is set when a message is queued, and not when it is written. Set it before each WriteMessage, in the write pump.",
+				"ann cannot read the answer to %q, although no write to her has taken 10 s.", turn.text)
+		}
+	}
+	raw.Close()
+}
+
+const causeToldNobody = "the error of WriteMessage is wrapped without %w, so that closeStatus cannot see that it comes from the network, and hangUp waits for somebody who cannot be told. With CloseAbnormalClosure it closes the socket at once."
+
+// nobodyToTell demands that a connection whose write has failed is closed at once.
+func nobodyToTell(s *scene) {
+	ann := s.Connect("ann")
+	ann.StopReading()
+	ann.Send("hello")
+	s.Settle()
+	s.Pass(writeWait + closeWait/2)
+	if !ann.Gone() {
+		s.FailBecause(causeToldNobody, "ann's connection is still open on the server's side %v after the write to her has failed.", closeWait/2)
+	}
+}
+
+const stillSending = "the server has sent ann its close frame with %d, and reads no more, but she is still sending. Over TCP the close frame may not reach her."
+
+// drainAfterBadText lets a peer that is refused for its text go on sending.
+func drainAfterBadText(s *scene) {
+	ann := s.Connect("ann")
+	ann.IgnoreClose()
+	s.Did("ann sends text that is not UTF-8, and goes on sending")
+	ann.SendFrame(wstest.Text("caf\xe9"))
+	ann.SendFrame(wstest.Text(long(30 << 10)))
+	ann.SendFrame(wstest.Text(long(30 << 10)))
+	ann.WantClose(1007)
+	s.Settle()
+	if ann.Sent() < 3 {
+		s.FailBecause(causeUnread, stillSending, 1007)
+	}
+}
+
+// drainAfterBadFrame lets a peer that is refused for a frame go on sending.
+func drainAfterBadFrame(s *scene) {
+	ann := s.Connect("ann")
+	ann.IgnoreClose()
+	s.Did("ann sends a frame without a mask, which RFC 6455 forbids, and 30 KiB more")
+	ann.SendRaw([]byte{0x81, 0x02, 'h', 'i'})
+	ann.SendRaw([]byte(long(30 << 10)))
+	ann.WantClose(1002)
+	s.Settle()
+	if ann.Sent() < 2 {
+		s.FailBecause(causeUnread, stillSending, 1002)
+	}
+}
+
+// drainAllTheTime lets a peer that is refused send on, slowly.
+func drainAllTheTime(s *scene) {
+	ann := s.Connect("ann")
+	ann.IgnoreClose()
+	s.Did("ann sends the first 40,000 bytes of a text of 1 GiB")
+	ann.SendRaw(append([]byte{0x81, 0xff, 0, 0, 0, 0, 0x40, 0, 0, 0, 0, 0, 0, 0}, long(40000)...))
+	ann.WantClose(1009)
+	s.Settle()
+	for range 3 {
+		s.Pass(closeWait / 4)
+		s.Did("ann sends 4,000 bytes more")
+		before := ann.Sent()
+		ann.SendRaw([]byte(long(4000)))
+		s.Settle()
+		if ann.Sent() == before {
+			s.FailBecause("the server reads away what comes for a while only: a read deadline ends it, or it counts the bytes. Read on until hangUp closes the socket, closeWait after the close frame.",
+				stillSending, 1009)
+		}
+	}
+}
+
+// closeDuringWrite lets a peer close while the server is writing to it.
+func closeDuringWrite(s *scene) {
+	ann := s.Connect("ann")
+	ann.StopReading()
+	ann.Send("hello")
+	s.Pass(time.Second)
+	ann.Close(1000, "bye")
+	s.Pass(closeWait * 3 / 4)
+	ann.ResumeReading()
+	if _, ok := ann.WaitClose(); !ok {
+		s.FailBecause("the read pump, or a close handler of your own, closes the socket, while the write pump is still writing. Only hangUp closes it: it lets the write pump end first.",
+			"ann reads again %v after her close frame, and it was not answered with one.", closeWait*3/4)
+	}
+	s.wantAnswer(ann, 1000)
 }
 
 // sendWithoutEnd lets a peer that does not read send far more than its queue and all
@@ -389,6 +564,31 @@ func sendWithoutEnd(s *scene) {
 			"the server has read all of the %d messages, although ann does not read, and keeps them in memory: her queue holds %d.", all, sendQueueSize)
 	}
 	ann.ResumeReading()
+	s.Settle()
+}
+
+// waitAlone fills the queue of a peer that does not read, so that its read pump waits
+// for room, and lets another one talk.
+func waitAlone(s *scene) {
+	ann, bob := s.Connect("ann"), s.Connect("bob")
+	s.fillQueue(ann)
+	bob.Send("hello")
+	if !bob.HasText("hello") {
+		s.FailBecause("handle holds a lock of the server while Send waits for room in the queue, or all messages go through one goroutine, which waits there. Only the peer's own read pump may wait.",
+			"bob, who reads, got no answer: he waits together with ann, who does not read.")
+	}
+	ann.ResumeReading()
+	s.Settle()
+}
+
+// fillQueue lets a peer stop reading and send more than its queue holds. Before step 4
+// its read pump then waits for room.
+func (s *scene) fillQueue(p *wstest.Peer) {
+	p.StopReading()
+	s.Did("%s sends %d messages: the queue is full, and Send waits for room", p.Name, 2*sendQueueSize)
+	for _, text := range texts("message", 2*sendQueueSize) {
+		p.SendQuietly(text)
+	}
 	s.Settle()
 }
 

@@ -150,7 +150,6 @@ type scene struct {
 	*wstest.Bench
 	Server
 	step int
-	idle []string    // the goroutines of a server that nobody has connected to
 	down atomic.Bool // the scenario has called Shutdown
 }
 
@@ -181,7 +180,7 @@ func (t *trial) sceneFrom(configure func(*scene) Config, play func(*scene)) {
 		s.Server = t.start(cfg)
 		b.Serve(s.HTTP, s.end)
 		b.Settle()
-		s.idle = b.LeftBehind()
+		b.Idle = b.LeftBehind()
 		play(s)
 	})
 }

@@ -561,7 +561,7 @@ const causeNotTold = "a connection joins the map after Close has gone through it
 // that the server had before anybody connected, and that Stop ends.
 func (s *scene) wantNothingLeft() {
 	for _, left := range s.LeftBehind() {
-		if !slices.Contains(s.idle, left) {
+		if !slices.Contains(s.Idle, left) {
 			s.FailBecause("Shutdown does not wait for a pump; or a goroutine of its own waits for the end of the context, which is done later or never.",
 				"Shutdown has returned, but a goroutine is left:\n%s", left)
 		}

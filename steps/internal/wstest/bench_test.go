@@ -161,6 +161,18 @@ func TestGoroutineLeftBehindIsReported(t *testing.T) {
 		"a goroutine is left behind:\nreceive (wrong.go:N), waiting to receive from a channel; started by LeavesReceiver (wrong.go:N)")
 }
 
+func TestGoroutineOfTheServerThatIsLeftIsReported(t *testing.T) {
+	wantReport(t, wrong.Server(wrong.Echo), func(b *Bench) {
+		wrong.Waits()
+		b.Settle()
+		b.Idle = b.LeftBehind()
+		connect(b)
+	}, "a goroutine is left behind:\nreceive (wrong.go:N), waiting to receive from a channel; started by Waits (wrong.go:N)")
+	if report := runChild(t, about, childTime); !strings.Contains(report, "has a Stop for it") {
+		t.Errorf("the cause is not that of a goroutine of the server itself:\n%s", report)
+	}
+}
+
 func TestConnectionThatIsNotClosedIsReported(t *testing.T) {
 	wantReport(t, wrong.KeepsOpen(), connect, "ann has left, but the server has not closed the connection.")
 }

@@ -47,6 +47,9 @@ func LeavesReceiver(conn *websocket.Conn) {
 	Echo(conn)
 }
 
+// Waits starts a goroutine that waits for ever.
+func Waits() { go receive(make(chan bool)) }
+
 func receive(never chan bool) { <-never }
 
 // KeepsOpen does not close its connections.
