@@ -286,7 +286,8 @@ func lastSlot(s *scene) {
 	for i := range decided {
 		decided[i] = [2]chan struct{}{make(chan struct{}), make(chan struct{})}
 	}
-	s.together(rounds, time.Second, func(side, round int) {
+	const pause = time.Second/handshakeRate - time.Millisecond // its tokens never come back all, so nobody may forget it
+	s.together(rounds, pause, func(side, round int) {
 		decide := sync.OnceFunc(func() { close(decided[round][side]) })
 		defer decide()
 		r := request.Clone(request.Context())
