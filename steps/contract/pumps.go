@@ -490,11 +490,7 @@ func drainAfterBadText(s *scene) {
 	ann.SendFrame(wstest.Text("caf\xe9"))
 	ann.SendFrame(wstest.Text(long(30 << 10)))
 	ann.SendFrame(wstest.Text(long(30 << 10)))
-	ann.WantClose(1007)
-	s.Settle()
-	if ann.Sent() < 3 {
-		s.FailBecause(causeUnread, stillSending, 1007)
-	}
+	s.wantDrained(ann, 3, 1007)
 }
 
 // drainAfterBadFrame lets a peer that is refused for a frame go on sending.
@@ -504,10 +500,16 @@ func drainAfterBadFrame(s *scene) {
 	s.Did("ann sends a frame without a mask, which RFC 6455 forbids, and 30 KiB more")
 	ann.SendRaw([]byte{0x81, 0x02, 'h', 'i'})
 	ann.SendRaw([]byte(long(30 << 10)))
-	ann.WantClose(1002)
+	s.wantDrained(ann, 2, 1002)
+}
+
+// wantDrained demands that a peer is told a close code, and that all that it has sent
+// is read, which was in n pieces.
+func (s *scene) wantDrained(p *wstest.Peer, n, code int) {
+	p.WantClose(code)
 	s.Settle()
-	if ann.Sent() < 2 {
-		s.FailBecause(causeUnread, stillSending, 1002)
+	if p.Sent() < n {
+		s.FailBecause(causeUnread, stillSending, code)
 	}
 }
 

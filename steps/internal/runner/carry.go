@@ -73,10 +73,11 @@ func (a *app) carry(ctx context.Context, args []string) error {
 			"To settle that by hand, with both versions in your files at such places: go run ./steps carry -by-hand %[1]d",
 			s.Number, strings.Join(m.conflicts, "\n"))
 	}
-	if says, err := a.build(ctx, s, m.files); err != nil && !*byHand {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
+	says, err := a.build(ctx, s, m.files)
+	if err != nil {
+		return err
+	}
+	if says != "" && !*byHand {
 		return fmt.Errorf("nothing is changed: with your files step %d would not build:\n\n%s\n\n"+
 			"To carry them all the same, and settle that by hand: go run ./steps carry -by-hand %[1]d",
 			s.Number, says)
@@ -153,7 +154,7 @@ func (a *app) merge(ctx context.Context, git string, s, before workshop.Step, st
 }
 
 // build builds a step as if it had the given files, tests included, and returns what
-// the compiler says.
+// the compiler says if it does not build.
 func (a *app) build(ctx context.Context, s workshop.Step, files map[string]string) (says string, err error) {
 	dir, err := os.MkdirTemp("", "wsworkshop")
 	if err != nil {
@@ -174,11 +175,18 @@ func (a *app) build(ctx context.Context, s workshop.Step, files map[string]strin
 	if err := writeFiles(dir, files); err != nil {
 		return "", err
 	}
-	cmd := exec.CommandContext(ctx, "go", "test", "-run=^$", "-overlay="+filepath.Join(dir, "overlay.json"), "./"+s.Folder())
+	cmd := exec.CommandContext(ctx, "go", "test", "-c", "-o", filepath.Join(dir, "program"), "-overlay="+filepath.Join(dir, "overlay.json"), "./"+s.Folder())
 	cmd.Dir = a.root
 	system.Stoppable(cmd, syscall.SIGINT)
 	output, err := cmd.CombinedOutput()
-	return verdict.CompilerSays(string(output)), err
+	var exit *exec.ExitError
+	switch {
+	case ctx.Err() != nil:
+		return "", ctx.Err()
+	case errors.As(err, &exit):
+		return verdict.CompilerSays(string(output)), nil
+	}
+	return "", err
 }
 
 // putBack takes files out of a step and writes the starter in their place.

@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // watching is the real program with watch, on a terminal.
@@ -97,4 +99,31 @@ func TestKeysOfWatch(t *testing.T) {
 	s.edit(1, "server.go", "	for {\n", "	for {\n		for len(os.Args) > 0 {\n		}\n", "	\"net/url\"\n", "	\"net/url\"\n	\"os\"\n")
 	w.press("\nq") // the first key, or the save, starts the run
 	w.end(t, "q during a run")
+	nothingRuns(t, s.root)
+}
+
+// nothingRuns demands that no program whose working folder is below root goes on:
+// what has been told to end may take a moment.
+func nothingRuns(t *testing.T, root string) {
+	t.Helper()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	var left []string
+	for range 200 {
+		left = nil
+		folders, err := filepath.Glob("/proc/[0-9]*/cwd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, folder := range folders {
+			if at, err := os.Readlink(folder); err == nil && strings.HasPrefix(at, root+"/") {
+				left = append(left, folder+" -> "+at)
+			}
+		}
+		if left == nil {
+			return
+		}
+		<-tick.C
+	}
+	t.Errorf("programs go on: %q", left)
 }

@@ -69,9 +69,10 @@ func build(ctx context.Context, root, cache string, steps []workshop.Step) (brok
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	maps.Copy(broken, byPackage(string(output)))
+	says := byPackage(string(output))
+	maps.Copy(broken, says)
 	for _, s := range steps {
-		if _, ok := broken[s.Package()]; ok {
+		if _, ok := says[s.Package()]; ok {
 			return broken, nil
 		}
 	}

@@ -60,7 +60,7 @@ func (s *Story) Did(format string, args ...any) {
 
 // Fail ends the scenario: saw says what the server did, in a sentence.
 func (s *Story) Fail(saw string, args ...any) {
-	s.report(s.tell(fmt.Sprintf(saw, args...)))
+	s.report(s.tell(s.about, fmt.Sprintf(saw, args...)))
 	panic("unreachable: report does not return")
 }
 
@@ -71,29 +71,30 @@ func (s *Story) FailBecause(cause, saw string, args ...any) {
 }
 
 // giveUp ends the process with a failure, in a scenario that will not end.
-func (s *Story) giveUp(saw string) {
+func (s *Story) giveUp(saw string) { s.giveUpAbout(s.about, saw) }
+
+// brokenDown is giveUp for a server that hangs.
+func (s *Story) brokenDown(cause string, also bool, saw string) {
+	s.giveUpAbout(s.about.brokenDown(cause, also), saw)
+}
+
+func (s *Story) giveUpAbout(about About, saw string) {
 	markStuck()
-	report := s.tell(saw)
+	report := s.tell(about, saw)
 	if !sendReport(report) {
 		fmt.Fprintln(os.Stderr, report)
 	}
 	os.Exit(1)
 }
 
-// brokenDown is giveUp for a server that hangs.
-func (s *Story) brokenDown(cause string, also bool, saw string) {
-	s.about = s.about.brokenDown(cause, also)
-	s.giveUp(saw)
-}
-
 // tell returns the text of a failure.
-func (s *Story) tell(saw string) string {
+func (s *Story) tell(about About, saw string) string {
 	if s.aside != nil {
 		saw += s.aside()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.about.tell(s.lines, saw)
+	return about.tell(s.lines, saw)
 }
 
 // untimed stands in a story in place of the time.
