@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 // Where keys do not come one by one, as in the console of an editor, the enter
@@ -48,7 +49,14 @@ func TestTheEndOfTheProgramAnswersAQuestion(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	a := &app{Streams: Streams{In: in, Out: out}}
-	if a.ask(ctx, "Is anybody there?") {
-		t.Error("nobody has said yes")
+	answer := make(chan bool, 1)
+	go func() { answer <- a.ask(ctx, "Is anybody there?") }()
+	select {
+	case yes := <-answer:
+		if yes {
+			t.Error("nobody has said yes")
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the question waits on, although the program is to end")
 	}
 }
