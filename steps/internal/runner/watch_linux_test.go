@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -97,33 +98,31 @@ func TestKeysOfWatch(t *testing.T) {
 
 	// q does not wait for a server that hangs.
 	s.edit(1, "server.go", "	for {\n", "	for {\n		for len(os.Args) > 0 {\n		}\n", "	\"net/url\"\n", "	\"net/url\"\n	\"os\"\n")
-	w.press("\nq") // the first key, or the save, starts the run
+	folder := filepath.Join(s.root, "steps", "01-upgrade")
+	runIn(t, folder, true)
+	w.press("q")
 	w.end(t, "q during a run")
-	nothingRuns(t, s.root)
+	runIn(t, folder, false)
 }
 
-// nothingRuns demands that no program whose working folder is below root goes on:
-// what has been told to end may take a moment.
-func nothingRuns(t *testing.T, root string) {
+// runIn waits until programs run with folder as their working folder, or none does.
+func runIn(t *testing.T, folder string, some bool) {
 	t.Helper()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	var left []string
-	for range 200 {
-		left = nil
-		folders, err := filepath.Glob("/proc/[0-9]*/cwd")
+	for range 600 { // half a minute: what is told to end may take a moment, and a build longer
+		processes, err := filepath.Glob("/proc/[0-9]*/cwd")
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, folder := range folders {
-			if at, err := os.Readlink(folder); err == nil && strings.HasPrefix(at, root+"/") {
-				left = append(left, folder+" -> "+at)
-			}
-		}
-		if left == nil {
+		found := slices.ContainsFunc(processes, func(cwd string) bool {
+			at, err := os.Readlink(cwd)
+			return err == nil && at == folder
+		})
+		if found == some {
 			return
 		}
 		<-tick.C
 	}
-	t.Errorf("programs go on: %q", left)
+	t.Errorf("in %s something runs: %t, want %t", folder, !some, some)
 }
