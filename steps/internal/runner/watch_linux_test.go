@@ -99,18 +99,20 @@ func TestKeysOfWatch(t *testing.T) {
 	// q does not wait for a server that hangs.
 	s.edit(1, "server.go", "	for {\n", "	for {\n		for len(os.Args) > 0 {\n		}\n", "	\"net/url\"\n", "	\"net/url\"\n	\"os\"\n")
 	folder := filepath.Join(s.root, "steps", "01-upgrade")
-	runIn(t, folder, true)
+	runIn(t, folder, true, 30*time.Second) // it has to be built
 	w.press("q")
 	w.end(t, "q during a run")
-	runIn(t, folder, false)
+	runIn(t, folder, false, 4*time.Second) // before it finds out itself that it hangs
 }
 
-// runIn waits until programs run with folder as their working folder, or none does.
-func runIn(t *testing.T, folder string, some bool) {
+// runIn waits until programs run with folder as their working folder, or none does,
+// and no longer than limit.
+func runIn(t *testing.T, folder string, some bool, limit time.Duration) {
 	t.Helper()
-	tick := time.NewTicker(50 * time.Millisecond)
+	const period = 50 * time.Millisecond
+	tick := time.NewTicker(period)
 	defer tick.Stop()
-	for range 600 { // half a minute: what is told to end may take a moment, and a build longer
+	for range limit / period {
 		processes, err := filepath.Glob("/proc/[0-9]*/cwd")
 		if err != nil {
 			t.Fatal(err)
