@@ -97,11 +97,31 @@ func TestKeysOfWatch(t *testing.T) {
 	}
 
 	// q does not wait for a server that hangs.
-	s.edit(1, "server.go", "	for {\n", "	for {\n		for len(os.Args) > 0 {\n		}\n", "	\"net/url\"\n", "	\"net/url\"\n	\"os\"\n")
-	folder := filepath.Join(s.root, "steps", "01-upgrade")
-	runIn(t, folder, true, 30*time.Second) // it has to be built
-	w.press("q")
+	s.hang()
+	w.press("\nq") // the first key, or the save, starts the run
 	w.end(t, "q during a run")
+}
+
+// hang gives step 1 a server that runs in circles.
+func (s *session) hang() {
+	s.Helper()
+	s.edit(1, "server.go", "	for {\n", "	for {\n		for len(os.Args) > 0 {\n		}\n", "	\"net/url\"\n", "	\"net/url\"\n	\"os\"\n")
+}
+
+// Who ends the runner alone, and not its terminal, ends the tests with it.
+func TestATestThatIsEndedLeavesNoProgram(t *testing.T) {
+	if !*long {
+		t.Skip("it takes a while: go test ./steps/internal/runner -long")
+	}
+	s := newSession(t)
+	s.hang()
+	folder := filepath.Join(s.root, "steps", "01-upgrade")
+	p := s.start("test", "1")
+	runIn(t, folder, true, 30*time.Second) // it has to be built
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	p.end(t, 1)
 	runIn(t, folder, false, 4*time.Second) // before it finds out itself that it hangs
 }
 
