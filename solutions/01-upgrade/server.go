@@ -12,6 +12,10 @@ import (
 	"github.com/gorilla/websocket"
 )
 
+// defaultPorts says by scheme which port is left out of an origin. Browsers leave it
+// out of the Host header too; other clients and proxies may not.
+var defaultPorts = map[string]string{"http": ":80", "https": ":443"}
+
 // handshakeTimeout is how long a handshake may take.
 const handshakeTimeout = 5 * time.Second
 
@@ -87,9 +91,13 @@ func (s *Server) checkOrigin(r *http.Request) bool {
 	if origin == "" || s.cfg.AnyOrigin {
 		return true // not a browser, which could send what it likes; or development
 	}
-	if slices.ContainsFunc(s.cfg.Origins, func(o string) bool { return strings.EqualFold(o, origin) }) {
+	u, err := url.Parse(origin)
+	if err != nil {
+		return false
+	}
+	trim := func(s string) string { return strings.TrimSuffix(s, defaultPorts[u.Scheme]) }
+	if slices.ContainsFunc(s.cfg.Origins, func(o string) bool { return strings.EqualFold(o, trim(origin)) }) {
 		return true
 	}
-	u, err := url.Parse(origin)
-	return err == nil && u.Host != "" && strings.EqualFold(u.Host, r.Host)
+	return u.Host != "" && strings.EqualFold(trim(u.Host), trim(r.Host))
 }

@@ -17,6 +17,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
 
 	"example.com/wsworkshop/static"
 )
@@ -28,8 +29,13 @@ const shutdownWait = 15 * time.Second
 var errUsage = errors.New("usage")
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // nohup ignores it
+		signals = append(signals, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
+	context.AfterFunc(ctx, stop)   // a second signal ends the process at once
+	signal.Ignore(syscall.SIGPIPE) // a log that nobody reads any more is no reason to end
 	err := run(ctx, os.Args[1:], os.Stderr)
 	switch {
 	case err == nil, errors.Is(err, flag.ErrHelp):
@@ -53,7 +59,7 @@ func run(ctx context.Context, args []string, stderr io.Writer) error {
 
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w (try -addr 127.0.0.1:0, which picks a free port)", err)
 	}
 	cfg.Log.Info("listening", "url", "http://"+listener.Addr().String())
 	if cfg.AnyOrigin {
@@ -69,9 +75,9 @@ func run(ctx context.Context, args []string, stderr io.Writer) error {
 	case <-ctx.Done():
 	}
 
-	cfg.Log.Info("shutting down", "online", server.Online())
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownWait)
 	defer cancel()
+	cfg.Log.Info("shutting down", "online", server.Online())
 	return errors.Join(err, server.Shutdown(ctx), web.Shutdown(ctx))
 }
 
@@ -83,7 +89,7 @@ func parseFlags(args []string, stderr io.Writer) (addr string, cfg Config, err e
 	flags.BoolVar(&cfg.AnyOrigin, "dev", false, "let pages of any origin connect")
 	flags.Func("origin", "let pages of this `origin` connect, such as https://chat.example.com; may be repeated", func(s string) error {
 		cfg.Origins = append(cfg.Origins, s)
-		return nil
+		return checkOriginFlag(s)
 	})
 
 	err = flags.Parse(args)
@@ -97,22 +103,27 @@ func parseFlags(args []string, stderr io.Writer) (addr string, cfg Config, err e
 	case flags.NArg() > 0:
 		return "", Config{}, fmt.Errorf("%w: unexpected argument %q (-h lists the flags)", errUsage, flags.Arg(0))
 	}
-	for _, origin := range cfg.Origins {
-		if !isOrigin(origin) {
-			return "", Config{}, fmt.Errorf("-origin %q is not an origin as browsers send it: want scheme://host, or scheme://host:port if the port is not the default", origin)
-		}
+	if _, err := net.ResolveTCPAddr("tcp", addr); err != nil {
+		return "", Config{}, fmt.Errorf("%w: -addr %q is not host:port: %w (-h lists the flags)", errUsage, addr, err)
 	}
 	return addr, cfg, nil
 }
 
-// isOrigin reports whether s is an origin as browsers send it: without a path and
-// without the default port of its scheme.
-func isOrigin(s string) bool {
+// checkOriginFlag returns an error that says what to write if s is not an origin as
+// browsers send it.
+func checkOriginFlag(s string) error {
 	u, err := url.Parse(s)
-	if err != nil || u.Scheme+"://"+u.Host != s || u.Hostname() == "" || strings.HasSuffix(s, ":") || strings.Contains(s, "*") {
-		return false
+	switch {
+	case err != nil || u.Scheme+"://"+u.Host != s || u.Hostname() == "" || strings.HasSuffix(s, ":") || strings.Contains(s, "*"):
+		return errors.New("want scheme://host, or scheme://host:port if the port is not the default")
+	case u.Scheme == "ws" || u.Scheme == "wss":
+		return fmt.Errorf("an origin is that of a page: write http%s", strings.TrimPrefix(s, "ws"))
+	case strings.ContainsFunc(s, func(r rune) bool { return r > unicode.MaxASCII }):
+		return errors.New("browsers send a host in ASCII (xn--...): write what location.origin says in the page's console")
+	case strings.HasSuffix(s, defaultPorts[u.Scheme]) && u.Port() != "":
+		return fmt.Errorf("browsers leave out the default port: write %s", strings.TrimSuffix(s, defaultPorts[u.Scheme]))
 	}
-	return !(u.Scheme == "http" && u.Port() == "80") && !(u.Scheme == "https" && u.Port() == "443")
+	return nil
 }
 
 // newHTTPServer returns the server for all of the program's routes. Its timeouts

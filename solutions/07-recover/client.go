@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -34,7 +35,7 @@ const (
 	maxMessageSize = 32 << 10
 
 	// sendQueueSize is how many messages may wait for one peer.
-	sendQueueSize = 64
+	sendQueueSize = 256
 )
 
 var (
@@ -67,6 +68,9 @@ type Client struct {
 	send chan *Message // filled by Send, emptied by the write pump; never closed: done ends it
 	done chan struct{} // closed once, by finish
 
+	ctx    context.Context // for the hooks; done when the connection has ended
+	cancel func()          // called once, by finish
+
 	finishOnce sync.Once
 	code       int    // set by finish before it closes done
 	reason     string // likewise
@@ -79,12 +83,15 @@ type Client struct {
 // newClient returns the client for a fresh connection.
 func newClient(conn *websocket.Conn, log *slog.Logger) *Client {
 	id := uuid.NewString()
+	ctx, cancel := context.WithCancel(context.Background())
 	return &Client{
 		ID:         id,
 		conn:       conn,
 		log:        log.With("id", id),
 		send:       make(chan *Message, sendQueueSize),
 		done:       make(chan struct{}),
+		ctx:        ctx,
+		cancel:     cancel,
 		readEnded:  make(chan struct{}),
 		writeEnded: make(chan struct{}),
 	}
@@ -94,6 +101,7 @@ func newClient(conn *websocket.Conn, log *slog.Logger) *Client {
 // have returned and the socket is closed.
 func (c *Client) run() {
 	c.pumps.Go(c.writePump)
+	c.log.Info("connected") // not before: a log may be slow, and the peer is sent to already
 	c.readPump()
 	c.pumps.Wait()
 }
@@ -106,6 +114,7 @@ func (c *Client) finish(code int, reason string) {
 	c.finishOnce.Do(func() {
 		c.code, c.reason = code, reason
 		close(c.done)
+		c.cancel()
 		c.pumps.Go(c.hangUp)
 	})
 }

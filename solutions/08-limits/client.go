@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -8,7 +9,6 @@ import (
 	"net"
 	"runtime/debug"
 	"sync"
-	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -36,7 +36,7 @@ const (
 	maxMessageSize = 32 << 10
 
 	// sendQueueSize is how many messages may wait for one peer.
-	sendQueueSize = 64
+	sendQueueSize = 256
 )
 
 var (
@@ -60,6 +60,7 @@ type Message struct {
 // Client is one connected peer. Send may be called from any goroutine.
 type Client struct {
 	ID   string          // a UUID, new for each connection
+	User string          // who it is, if Config.Authenticate says so
 	conn *websocket.Conn // the read pump alone reads; the write pump alone writes messages and pings
 	log  *slog.Logger    // adds the ID to each record
 
@@ -70,8 +71,8 @@ type Client struct {
 	send chan *Message // filled by Send, emptied by the write pump; never closed: done ends it
 	done chan struct{} // closed once, by finish
 
-	writing atomic.Bool // a write is under way, or has failed
-	turn    *sync.Cond  // signaled when writing becomes true
+	ctx    context.Context // for the hooks; done when the connection has ended
+	cancel func()          // called once, by finish
 
 	finishOnce sync.Once
 	code       int    // set by finish before it closes done
@@ -85,13 +86,15 @@ type Client struct {
 // newClient returns the client for a fresh connection.
 func newClient(conn *websocket.Conn, log *slog.Logger) *Client {
 	id := uuid.NewString()
+	ctx, cancel := context.WithCancel(context.Background())
 	return &Client{
 		ID:         id,
 		conn:       conn,
 		log:        log.With("id", id),
 		send:       make(chan *Message, sendQueueSize),
 		done:       make(chan struct{}),
-		turn:       sync.NewCond(new(sync.Mutex)),
+		ctx:        ctx,
+		cancel:     cancel,
 		readEnded:  make(chan struct{}),
 		writeEnded: make(chan struct{}),
 	}
@@ -101,6 +104,7 @@ func newClient(conn *websocket.Conn, log *slog.Logger) *Client {
 // have returned and the socket is closed.
 func (c *Client) run() {
 	c.pumps.Go(c.writePump)
+	c.log.Info("connected") // not before: a log may be slow, and the peer is sent to already
 	c.readPump()
 	c.pumps.Wait()
 }
@@ -113,6 +117,7 @@ func (c *Client) finish(code int, reason string) {
 	c.finishOnce.Do(func() {
 		c.code, c.reason = code, reason
 		close(c.done)
+		c.cancel()
 		c.pumps.Go(c.hangUp)
 	})
 }
@@ -187,11 +192,11 @@ func (c *Client) readPump() {
 func (c *Client) readMessages() error {
 	c.conn.SetReadLimit(maxMessageSize)
 	c.conn.SetPongHandler(func(string) error {
-		c.pace()
+		c.pace(c.pacer, 1)
 		return c.expectLife()
 	})
 	c.conn.SetPingHandler(func(payload string) error {
-		c.pace()
+		c.pace(c.pacer, 1)
 		err := c.conn.WriteControl(websocket.PongMessage, []byte(payload), time.Now().Add(writeWait))
 		if err != nil && !errors.Is(err, websocket.ErrCloseSent) {
 			return fmt.Errorf("pong: %w", err)
@@ -211,7 +216,7 @@ func (c *Client) readMessages() error {
 		if kind == websocket.TextMessage && !utf8.Valid(data) {
 			return errNotUTF8
 		}
-		c.pace()
+		c.pace(c.pacer, 1)
 		if !c.finished() {
 			c.handle(c, &Message{Type: kind, Data: data})
 		}
@@ -221,21 +226,6 @@ func (c *Client) readMessages() error {
 // expectLife gives the peer another pongWait to show a sign of life.
 func (c *Client) expectLife() error {
 	return c.conn.SetReadDeadline(time.Now().Add(pongWait))
-}
-
-// pace waits until the peer's rate allows another frame. Nothing is lost: what
-// is not read waits in the peer's own socket.
-func (c *Client) pace() {
-	wait := c.pacer.Reserve().Delay()
-	if wait == 0 {
-		return
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-c.done:
-	}
 }
 
 // writePump is the one writer of messages and pings.
@@ -285,36 +275,11 @@ func (c *Client) flush() error {
 
 // write writes one frame, in writeWait at most. It belongs to writePump.
 func (c *Client) write(kind int, data []byte) error {
-	c.beginWriting()
 	c.conn.SetWriteDeadline(time.Now().Add(writeWait))
 	if err := c.conn.WriteMessage(kind, data); err != nil {
 		return fmt.Errorf("write: %w", err)
 	}
-	c.writing.Store(false)
 	return nil
-}
-
-// beginWriting notes that a write begins, and tells awaitTurn.
-func (c *Client) beginWriting() {
-	c.turn.L.Lock()
-	c.writing.Store(true)
-	c.turn.L.Unlock()
-	c.turn.Broadcast()
-}
-
-// behind reports whether much is queued and no write is under way: the write pump
-// then waits for its turn on a processor, not for the peer.
-func (c *Client) behind() bool {
-	return len(c.send) > sendQueueSize/4 && !c.writing.Load() && !c.finished()
-}
-
-// awaitTurn waits until the write pump is not behind.
-func (c *Client) awaitTurn() {
-	c.turn.L.Lock()
-	defer c.turn.L.Unlock()
-	for c.behind() {
-		c.turn.Wait()
-	}
 }
 
 // guard calls f and turns a panic into errPanicked and one log record, so that

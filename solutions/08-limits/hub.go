@@ -57,37 +57,13 @@ func (h *Hub) Send(id string, m *Message) error {
 }
 
 // Broadcast queues m for every client. It does not wait for any of them: one
-// that is too slow is cut off. It reports whether a write pump is behind: see
-// [Hub.CatchUp].
-func (h *Hub) Broadcast(m *Message) (behind bool) {
+// that is too slow is cut off.
+func (h *Hub) Broadcast(m *Message) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	for _, c := range h.clients {
 		c.Send(m)
-		behind = behind || c.behind()
 	}
-	return behind
-}
-
-// CatchUp waits until no write pump is behind. A read pump calls it after a
-// broadcast: when the machine has more to do than it can, the queues of peers that
-// read fast enough would get full as well. It does not wait for any peer.
-func (h *Hub) CatchUp() {
-	for c := h.behind(); c != nil; c = h.behind() {
-		c.awaitTurn()
-	}
-}
-
-// behind returns a client whose write pump is behind, or nil.
-func (h *Hub) behind() *Client {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	for _, c := range h.clients {
-		if c.behind() {
-			return c
-		}
-	}
-	return nil
 }
 
 // Enter counts a connection that is about to be made. It reports false if the hub

@@ -26,8 +26,8 @@ type peer struct {
 const chat = "gorilla's chat" // what the others are compared with
 
 var peers = []peer{
-	{name: "08-limits", folder: "../..", target: "./solutions/08-limits", flags: []string{"-max-per-ip=0", "-handshake-rate=0", "-message-rate=0"}},
-	{name: "09-throughput", folder: "../..", target: "./solutions/09-throughput", flags: []string{"-max-per-ip=0", "-handshake-rate=0", "-message-rate=0"}},
+	{name: "08-limits", folder: "../..", target: "./solutions/08-limits", flags: []string{"-max-per-ip=0", "-handshake-rate=0", "-message-rate=0", "-byte-rate=0", "-max-connections=0"}},
+	{name: "09-log", folder: "../..", target: "./solutions/09-log", flags: []string{"-max-per-ip=0", "-handshake-rate=0", "-message-rate=0", "-byte-rate=0", "-max-connections=0"}},
 	{name: "bare gorilla", folder: ".", target: "./peers/bare"},
 	{name: "bare, with deadline", folder: ".", target: "./peers/bare", flags: []string{"-deadline"}},
 	{name: chat, folder: ".", target: "github.com/gorilla/websocket/examples/chat"},

@@ -9,6 +9,10 @@ import (
 	"github.com/gorilla/websocket"
 )
 
+// defaultPorts says by scheme which port is left out of an origin. Browsers leave it
+// out of the Host header too; other clients and proxies may not.
+var defaultPorts = map[string]string{"http": ":80", "https": ":443"}
+
 // handshakeTimeout is how long a handshake may take.
 const handshakeTimeout = 5 * time.Second
 

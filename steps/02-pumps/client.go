@@ -26,7 +26,7 @@ const (
 	maxMessageSize = 32 << 10
 
 	// sendQueueSize is how many messages may wait for one peer.
-	sendQueueSize = 64
+	sendQueueSize = 256
 )
 
 var (

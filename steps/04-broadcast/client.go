@@ -29,7 +29,7 @@ const (
 	maxMessageSize = 32 << 10
 
 	// sendQueueSize is how many messages may wait for one peer.
-	sendQueueSize = 64
+	sendQueueSize = 256
 )
 
 var (
@@ -87,6 +87,7 @@ func newClient(conn *websocket.Conn, log *slog.Logger) *Client {
 // have returned and the socket is closed.
 func (c *Client) run() {
 	c.pumps.Go(c.writePump)
+	c.log.Info("connected") // not before: a log may be slow, and the peer is sent to already
 	c.readPump()
 	c.pumps.Wait()
 }

@@ -15,6 +15,10 @@ import (
 	"github.com/gorilla/websocket"
 )
 
+// defaultPorts says by scheme which port is left out of an origin. Browsers leave it
+// out of the Host header too; other clients and proxies may not.
+var defaultPorts = map[string]string{"http": ":80", "https": ":443"}
+
 // handshakeTimeout is how long a handshake may take.
 const handshakeTimeout = 5 * time.Second
 
@@ -24,6 +28,10 @@ const shutdownRetry = 5 * time.Second
 
 // shuttingDown is the reason that peers are told during shutdown.
 const shuttingDown = "server is shutting down"
+
+// cutWait is how long connections may take to end when their sockets have been
+// closed. Only a handshake can take longer.
+const cutWait = time.Second
 
 // Config says how a Server behaves. Its zero value serves pages of the same
 // host and logs nothing.
@@ -76,11 +84,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.cfg.Log.Info("handshake failed", "addr", r.RemoteAddr, "err", err)
 		return
 	}
-	c := newClient(conn, s.cfg.Log)
+	c := newClient(conn, s.cfg.Log.With("addr", r.RemoteAddr))
 	c.handle = s.handle
 	s.hub.Add(c)
 	// TODO(6.2): Close may have come before Add: then finish c here.
-	c.log.Info("connected", "addr", r.RemoteAddr)
 	// TODO(6.3): serve c in a goroutine of its own, and leave the hub after it.
 	s.serve(c)
 }
@@ -102,11 +109,9 @@ func (s *Server) Online() int { return s.hub.Len() }
 
 // Shutdown sends every peer what is queued for it and then a close frame with
 // 1001. It returns nil when the last connection has ended. If ctx is done
-// earlier it closes the sockets that are left, waits for their goroutines (and so
-// for hooks that are still running, and handshakes that are under way), and
-// returns an error that wraps ctx.Err().
-// From the call on handshakes get 503. It may be called more than once, and from
-// several goroutines.
+// earlier it closes the sockets that are left, and returns an error that wraps
+// ctx.Err(), at most cutWait later. From the call on handshakes get 503. It may be
+// called more than once, and from several goroutines.
 func (s *Server) Shutdown(ctx context.Context) error {
 	// TODO(6.1): close the hub, with websocket.CloseGoingAway and shuttingDown.
 	// TODO(6.3): wait until all have left the hub.
@@ -118,6 +123,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // refuse answers a handshake with status, and says when to try again.
 func refuse(w http.ResponseWriter, status int, retry time.Duration) {
 	w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(retry.Seconds()))))
+	w.Header().Set("Connection", "close")
 	http.Error(w, http.StatusText(status), status)
 }
 
@@ -129,9 +135,13 @@ func (s *Server) checkOrigin(r *http.Request) bool {
 	if origin == "" || s.cfg.AnyOrigin {
 		return true // not a browser, which could send what it likes; or development
 	}
-	if slices.ContainsFunc(s.cfg.Origins, func(o string) bool { return strings.EqualFold(o, origin) }) {
+	u, err := url.Parse(origin)
+	if err != nil {
+		return false
+	}
+	trim := func(s string) string { return strings.TrimSuffix(s, defaultPorts[u.Scheme]) }
+	if slices.ContainsFunc(s.cfg.Origins, func(o string) bool { return strings.EqualFold(o, trim(origin)) }) {
 		return true
 	}
-	u, err := url.Parse(origin)
-	return err == nil && u.Host != "" && strings.EqualFold(u.Host, r.Host)
+	return u.Host != "" && strings.EqualFold(trim(u.Host), trim(r.Host))
 }

@@ -11,10 +11,15 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
 )
+
+// defaultPorts says by scheme which port is left out of an origin. Browsers leave it
+// out of the Host header too; other clients and proxies may not.
+var defaultPorts = map[string]string{"http": ":80", "https": ":443"}
 
 // handshakeTimeout is how long a handshake may take.
 const handshakeTimeout = 5 * time.Second
@@ -25,6 +30,10 @@ const shutdownRetry = 5 * time.Second
 
 // shuttingDown is the reason that peers are told during shutdown.
 const shuttingDown = "server is shutting down"
+
+// cutWait is how long connections may take to end when their sockets have been
+// closed. Only a hook, or a handshake, can take longer.
+const cutWait = time.Second
 
 // Config says how a Server behaves. Its zero value serves pages of the same
 // host and logs nothing.
@@ -43,9 +52,10 @@ type Config struct {
 	// OnJoin is called for each new client, before its first message.
 	// OnMessage is called for each message; nil broadcasts it. The calls for one
 	// client come one after the other, those for different clients at the same
-	// time. A panic in one ends that client's connection and no other.
-	OnJoin    func(*Client)
-	OnMessage func(*Client, *Message)
+	// time. Their context is done when the client's connection has ended. A panic
+	// in one ends that connection and no other.
+	OnJoin    func(context.Context, *Client)
+	OnMessage func(context.Context, *Client, *Message)
 }
 
 // Server is an [http.Handler] that upgrades requests to WebSocket connections
@@ -54,6 +64,7 @@ type Server struct {
 	cfg      Config
 	upgrader websocket.Upgrader
 	hub      *Hub
+	hooks    atomic.Int64 // calls of OnJoin and OnMessage that are under way
 }
 
 // NewServer returns a server for cfg.
@@ -93,13 +104,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.cfg.Log.Info("handshake failed", "addr", r.RemoteAddr, "err", err)
 		return
 	}
-	c := newClient(conn, s.cfg.Log)
+	c := newClient(conn, s.cfg.Log.With("addr", r.RemoteAddr))
 	c.join, c.handle = s.join, s.handle
 	s.hub.Add(c)
 	if s.hub.Closed() {
 		c.finish(websocket.CloseGoingAway, shuttingDown) // Close may have come before Add
 	}
-	c.log.Info("connected", "addr", r.RemoteAddr)
 	served = true
 	go func() {
 		defer s.hub.Leave()
@@ -117,14 +127,18 @@ func (s *Server) serve(c *Client) {
 // join is called for each new client.
 func (s *Server) join(c *Client) {
 	if s.cfg.OnJoin != nil {
-		s.cfg.OnJoin(c)
+		s.hooks.Add(1)
+		defer s.hooks.Add(-1)
+		s.cfg.OnJoin(c.ctx, c)
 	}
 }
 
 // handle is called for each message from a client.
 func (s *Server) handle(c *Client, m *Message) {
 	if s.cfg.OnMessage != nil {
-		s.cfg.OnMessage(c, m)
+		s.hooks.Add(1)
+		defer s.hooks.Add(-1)
+		s.cfg.OnMessage(c.ctx, c, m)
 		return
 	}
 	s.hub.Broadcast(m)
@@ -135,11 +149,10 @@ func (s *Server) Online() int { return s.hub.Len() }
 
 // Shutdown sends every peer what is queued for it and then a close frame with
 // 1001. It returns nil when the last connection has ended. If ctx is done
-// earlier it closes the sockets that are left, waits for their goroutines (and so
-// for hooks that are still running, and handshakes that are under way), and
-// returns an error that wraps ctx.Err().
-// From the call on handshakes get 503. It may be called more than once, and from
-// several goroutines.
+// earlier it closes the sockets that are left, and returns an error that wraps
+// ctx.Err(), at most cutWait later: it does not wait for a hook that does not
+// return. From the call on handshakes get 503. It may be called more than once,
+// and from several goroutines.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.hub.Close(websocket.CloseGoingAway, shuttingDown)
 
@@ -154,16 +167,20 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	cut := s.hub.Cut()
-	<-ended
-	if cut == 0 {
-		return nil
+	select {
+	case <-ended:
+		if cut == 0 {
+			return nil
+		}
+	case <-time.After(cutWait):
 	}
-	return fmt.Errorf("shutdown: %d connections cut: %w", cut, ctx.Err())
+	return fmt.Errorf("shutdown: %d connections cut, %d hooks still running: %w", cut, s.hooks.Load(), ctx.Err())
 }
 
 // refuse answers a handshake with status, and says when to try again.
 func refuse(w http.ResponseWriter, status int, retry time.Duration) {
 	w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(retry.Seconds()))))
+	w.Header().Set("Connection", "close")
 	http.Error(w, http.StatusText(status), status)
 }
 
@@ -175,9 +192,13 @@ func (s *Server) checkOrigin(r *http.Request) bool {
 	if origin == "" || s.cfg.AnyOrigin {
 		return true // not a browser, which could send what it likes; or development
 	}
-	if slices.ContainsFunc(s.cfg.Origins, func(o string) bool { return strings.EqualFold(o, origin) }) {
+	u, err := url.Parse(origin)
+	if err != nil {
+		return false
+	}
+	trim := func(s string) string { return strings.TrimSuffix(s, defaultPorts[u.Scheme]) }
+	if slices.ContainsFunc(s.cfg.Origins, func(o string) bool { return strings.EqualFold(o, trim(origin)) }) {
 		return true
 	}
-	u, err := url.Parse(origin)
-	return err == nil && u.Host != "" && strings.EqualFold(u.Host, r.Host)
+	return u.Host != "" && strings.EqualFold(trim(u.Host), trim(r.Host))
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"testing"
 
 	"example.com/wsworkshop/steps/contract"
@@ -18,10 +19,10 @@ func start(cfg contract.Config) contract.Server {
 	c.Limits = DefaultLimits()
 	c.Limits.TrustedProxies = cfg.TrustedProxies
 	if cfg.OnJoin != nil {
-		c.OnJoin = func(c *Client) { cfg.OnJoin(c.ID) }
+		c.OnJoin = func(_ context.Context, c *Client) { cfg.OnJoin(c.ID) }
 	}
 	if cfg.OnMessage != nil {
-		c.OnMessage = func(c *Client, m *Message) { cfg.OnMessage(c.ID, string(m.Data)) }
+		c.OnMessage = func(_ context.Context, c *Client, m *Message) { cfg.OnMessage(c.ID, string(m.Data)) }
 	}
 	server := NewServer(c)
 	return contract.Server{
@@ -30,8 +31,9 @@ func start(cfg contract.Config) contract.Server {
 		Send: func(id, text string) error {
 			return server.hub.Send(id, &Message{Type: websocket.TextMessage, Data: []byte(text)})
 		},
-		Broadcast: func(text []byte) {
+		Broadcast: func(text []byte) error {
 			server.hub.Broadcast(&Message{Type: websocket.TextMessage, Data: text})
+			return nil
 		},
 		Shutdown: server.Shutdown,
 	}

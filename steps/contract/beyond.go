@@ -1,6 +1,7 @@
 package contract
 
 import (
+	"io"
 	"testing"
 	"time"
 
@@ -25,20 +26,19 @@ func RunBeyond(t *testing.T, start func(Config) Server) {
 // seconds: each write is in time, but all of them would take minutes.
 func slowEnd(s *scene) {
 	eve := s.Dial("eve")
-	s.Did("eve connects, and 60 messages are broadcast, which she does not read")
+	s.Did("eve connects, and 60 messages of 30,000 bytes are broadcast, which she does not read")
 	eve.Write(wstest.Request{}.Bytes("/ws"))
-	buf := make([]byte, 1024)
-	eve.Read(buf)
+	eve.Read(make([]byte, 1024))
 	s.Settle()
-	for _, text := range texts("news", 60) {
-		s.Broadcast([]byte(text))
+	for range 60 {
+		s.Broadcast([]byte(long(30_000)))
 	}
 	s.Settle() // the server is writing to her from now on
 	s.Did("eve sends a frame without a mask, which ends her connection, and reads one message 9 s later")
 	eve.Write([]byte("\x81\x02hi"))
 	s.Pass(writeWait - time.Second)
 	s.hold(closesRight, !eve.Gone(), "the server has not given eve 10 s to take what was queued for her.")
-	eve.Read(buf)
+	io.ReadFull(eve, make([]byte, 4+30_000))
 	s.Pass(time.Second + grace)
 	s.hold(gone, eve.Gone(), "eve's connection is still open on the server's side.")
 }

@@ -64,7 +64,9 @@ var broadcast = []Promise{
 		cause: "after its connection has ended, a client's read pump still hands on what it sends; or Send still puts messages into its queue, which nobody will empty.",
 		test: func(t *trial) {
 			t.scene(hearNobodyCutOff)
-			t.scene(hearNothingInTheBuffer)
+			if t.step < 9 { // from then on her own messages do not wait in a queue of hers
+				t.scene(hearNothingInTheBuffer)
+			}
 			t.scene(sendToNobodyCutOff)
 		},
 	},
@@ -223,11 +225,11 @@ func broadcastToStalled(s *scene) {
 		p.Stall()
 	}
 	s.Settle()
-	for i, text := range s.heavy("news", 2*sendQueueSize) {
+	for i, text := range s.heavy("news", s.over()) {
 		if i < 3 {
 			s.Did("Broadcast(%q)", strings.TrimSpace(text))
 		} else if i == 3 {
-			s.Did("and so on, up to %d messages", 2*sendQueueSize)
+			s.Did("and so on, up to %d messages", s.over())
 		}
 		waits, loses := causeBroadcastWrites, causeNotToAll
 		if i >= sendQueueSize { // eve's queue is full
@@ -258,8 +260,8 @@ func broadcastWhileEnding(s *scene) {
 	eve.StopReading()
 	s.Did("the server's write to eve takes long to fail")
 	eve.HoldWrites()
-	s.Did("%d messages are broadcast", 2*sendQueueSize)
-	for _, text := range s.heavy("news", 2*sendQueueSize) {
+	s.Did("%d messages are broadcast", s.over())
+	for _, text := range s.heavy("news", s.over()) {
 		if !s.Start(func() { s.Broadcast([]byte(text)) }).Within(0) {
 			s.FailBecause("Send waits until the connection of the slow peer has ended. It must only begin that end.",
 				"Broadcast(%q) did not return at once: it waits for the end of eve's connection.", strings.TrimSpace(text))
@@ -273,9 +275,9 @@ func broadcastWhileEnding(s *scene) {
 func sendUntilFull(s *scene) {
 	eve, id := s.connectID("eve")
 	eve.StopReading()
-	s.Did("%d messages are sent to eve's id", 2*sendQueueSize)
+	s.Did("%d messages are sent to eve's id", s.over())
 	refused := false
-	for i, text := range s.heavy("for eve", 2*sendQueueSize) {
+	for i, text := range s.heavy("for eve", s.over()) {
 		var err error
 		if !s.Start(func() { err = s.Send(id, text) }).Within(0) {
 			s.FailBecause("Send still waits for room in the queue, as it did in step 3.",
@@ -291,7 +293,7 @@ func sendUntilFull(s *scene) {
 	s.Pass(grace)
 	if !refused && !eve.Gone() {
 		s.FailBecause("Send drops a message when the queue is full, and says nothing; or the queue is larger than that, or without an end.",
-			"each Send returned nil and eve is still connected, although her queue holds %d messages.", sendQueueSize)
+			"each Send returned nil and eve is still connected, although her queue holds %d messages.", s.direct())
 	}
 }
 
@@ -310,10 +312,9 @@ func sendAtOnce(s *scene) {
 	slices.Sort(ids)
 	ids = slices.Compact(ids)
 	s.Did("they do not read; to one after the other, two goroutines send %d messages at once", 2*sendQueueSize)
-	text := s.heavy("news", 1)[0]
 	if !s.together(len(ids), time.Millisecond, func(_, i int) {
 		for range sendQueueSize {
-			s.Send(ids[i], text)
+			s.Send(ids[i], "news")
 		}
 	}) {
 		s.FailBecause("Send looks whether there is room, and then sends: another goroutine may have taken the room in between. A select with a default does both at once.",
@@ -339,9 +340,9 @@ func evict(s *scene) {
 			s.FailBecause(cause, "ann, who reads, should have got %q, and got %v.", strings.TrimSpace(text), got)
 		}
 	}
-	s.Did("%d messages are broadcast", sendQueueSize-2)
+	s.Did("%d messages are broadcast", s.room())
 	var queued weak.Pointer[byte]
-	for _, text := range s.heavy("news", sendQueueSize-2) {
+	for _, text := range s.heavy("news", s.room()) {
 		message := append(make([]byte, 0, 1024), text...)
 		s.broadcastAtOnce(message)
 		annGets(text)
@@ -349,18 +350,26 @@ func evict(s *scene) {
 	}
 	for _, p := range []*wstest.Peer{bob, eve} {
 		if p.Gone() {
-			s.FailBecause("the queue has less room: make it with sendQueueSize, which is 64.",
-				"%s was cut off, although there is room for %d messages in the queue of a peer.", p.Name, sendQueueSize)
+			s.FailBecause("the queue has less room: make it with sendQueueSize, which is 256.",
+				"%s was cut off, although there is room for %d messages.", p.Name, s.room())
 		}
 	}
 	bob.ResumeReading()
-	bob.WantText(s.heavy("news", sendQueueSize-2)...)
+	bob.WantText(s.heavy("news", s.room())...)
+	if s.step >= 9 {
+		s.Did("%d more are broadcast", s.over())
+		for _, text := range s.heavy("later", s.over()) {
+			s.broadcastAtOnce([]byte(text))
+			annGets(text)
+		}
+		bob.WantText(s.heavy("later", s.over())...)
+	}
 	s.Did("and ann sends 10 more")
 	for _, text := range s.heavy("more", 10) {
 		ann.SendQuietly(text)
 		annGets(text)
 	}
-	s.Pass(grace)
+	s.evicted()
 	if !eve.Gone() {
 		s.FailBecause("a full send queue does not end its client; or the end waits for the write pump, or for a write. That write is blocked, and only a socket that is closed ends it: finish with CloseAbnormalClosure.",
 			"eve's connection is still open on the server's side, although her queue has been full.")
@@ -384,7 +393,8 @@ func evict(s *scene) {
 // allOrCutOff lets peers read again, one after the other, when their queues are
 // nearly full, full, and more than that.
 func allOrCutOff(s *scene) {
-	const peers, room = 12, sendQueueSize - 2
+	const peers = 12
+	room := s.room()
 	eves, _ := s.HandshakeAll("eve", peers, wstest.Request{})
 	s.Settle() // they are in the map
 	s.Did("%d peers stop reading, and %d messages are broadcast", peers, room)
@@ -425,7 +435,7 @@ func evictThenLook(s *scene) {
 	eve.StopReading()
 	s.Did("the server's write to eve takes long to fail")
 	eve.HoldWrites()
-	s.Did("%d messages are broadcast, each by a goroutine of its own, with GET /online, a handshake and ann's leaving at the end", sendQueueSize+2)
+	s.Did("%d messages are broadcast, each by a goroutine of its own, with GET /online, a handshake and ann's leaving at the end", s.over())
 	text := s.heavy("news", 1)[0]
 	news := func() { s.Broadcast([]byte(text)) }
 	does := []func(){
@@ -436,7 +446,7 @@ func evictThenLook(s *scene) {
 		ann.Leave,
 		news,
 	}
-	for range sendQueueSize + 2 {
+	for range s.over() {
 		does = append([]func(){news}, does...)
 	}
 	var all sync.WaitGroup
@@ -497,9 +507,12 @@ const causeHeard = "after the end of its connection, a client's read pump still 
 func hearNobodyCutOff(s *scene) {
 	ann, eve := s.Connect("ann"), s.Connect("eve")
 	eve.StopReading()
-	s.Did("%d messages are broadcast, more than eve's queue holds", 2*sendQueueSize)
-	for _, text := range s.heavy("news", 2*sendQueueSize) {
+	s.Did("%d messages are broadcast, more than may wait for eve", s.over())
+	for _, text := range s.heavy("news", s.over()) {
 		s.broadcastAtOnce([]byte(text))
+	}
+	if s.step >= 9 {
+		s.evicted()
 	}
 	if len(ann.Messages()) == 0 {
 		s.FailBecause("Broadcast does not send to everybody: do 4.1 first.", "ann, who reads, got none of them.")
@@ -519,7 +532,7 @@ func hearNothingInTheBuffer(s *scene) {
 	defer onOneProcessor()() // or the socket may be closed before she has been heard
 	ann, eve := s.Connect("ann"), s.Connect("eve")
 	eve.StopReading()
-	news := s.allBut(4)
+	news := texts("news", sendQueueSize-4)
 	s.Did("%d messages are broadcast: eve's queue is nearly full", len(news))
 	for _, text := range news {
 		s.broadcastAtOnce([]byte(text))

@@ -25,11 +25,14 @@ func TestContexts(t *testing.T) {
 	Run(t, 8, func(cfg Config) Server {
 		s := newCtxServer(cfg)
 		return Server{
-			HTTP:      s.web(),
-			Main:      program(newCtxServer),
-			Send:      func(id, text string) error { return s.send(id, websocket.TextMessage, []byte(text)) },
-			Broadcast: func(text []byte) { s.broadcast(websocket.TextMessage, text) },
-			Shutdown:  s.Shutdown,
+			HTTP: s.web(),
+			Main: program(newCtxServer),
+			Send: func(id, text string) error { return s.send(id, websocket.TextMessage, []byte(text)) },
+			Broadcast: func(text []byte) error {
+				s.broadcast(websocket.TextMessage, text)
+				return nil
+			},
+			Shutdown: s.Shutdown,
 		}
 	})
 }

@@ -26,11 +26,14 @@ func TestDetached(t *testing.T) {
 	Run(t, 8, func(cfg Config) Server {
 		s := newDetachedServer(cfg)
 		return Server{
-			HTTP:      s.web(),
-			Main:      program(newDetachedServer),
-			Send:      func(id, text string) error { return s.send(id, chatMessage{websocket.TextMessage, []byte(text)}) },
-			Broadcast: func(text []byte) { s.broadcast(chatMessage{websocket.TextMessage, text}) },
-			Shutdown:  s.Shutdown,
+			HTTP: s.web(),
+			Main: program(newDetachedServer),
+			Send: func(id, text string) error { return s.send(id, chatMessage{websocket.TextMessage, []byte(text)}) },
+			Broadcast: func(text []byte) error {
+				s.broadcast(chatMessage{websocket.TextMessage, text})
+				return nil
+			},
+			Shutdown: s.Shutdown,
 		}
 	})
 }

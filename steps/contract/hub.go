@@ -369,7 +369,7 @@ func sendToOne(s *scene) {
 			s.Fail("%s got %s, which was for %s alone.", to.other.Name, got[0], to.name)
 		}
 	}
-	const burst = sendQueueSize - 4
+	burst := s.direct() - 4
 	s.Call(fmt.Sprintf("%d times Send(bob's id, ...)", burst), 0, func() {
 		for _, text := range texts("for bob", burst) {
 			s.Send(bobID, text)
@@ -492,7 +492,7 @@ func sendTooMuch(s *scene) {
 	s.Settle()
 	if sent.Returned() && !refused {
 		s.FailBecause("Hub.Send does not return the error of Client.Send.",
-			"each Send returned nil, although eve has read nothing, and her queue holds %d messages.", sendQueueSize)
+			"each Send returned nil, although eve has read nothing, and her queue holds %d messages.", s.direct())
 	}
 	eve.ReleaseWrites()
 }

@@ -19,11 +19,14 @@ func TestHubGoroutine(t *testing.T) {
 	Run(t, 8, func(cfg Config) Server {
 		s := newChatServer(cfg)
 		return Server{
-			HTTP:      s.web(),
-			Main:      program(newChatServer),
-			Send:      func(id, text string) error { return s.hub.send(id, chatMessage{websocket.TextMessage, []byte(text)}) },
-			Broadcast: func(text []byte) { tell(s.hub, s.hub.broadcast, chatMessage{websocket.TextMessage, text}) },
-			Shutdown:  s.Shutdown,
+			HTTP: s.web(),
+			Main: program(newChatServer),
+			Send: func(id, text string) error { return s.hub.send(id, chatMessage{websocket.TextMessage, []byte(text)}) },
+			Broadcast: func(text []byte) error {
+				tell(s.hub, s.hub.broadcast, chatMessage{websocket.TextMessage, text})
+				return nil
+			},
+			Shutdown: s.Shutdown,
 		}
 	})
 }

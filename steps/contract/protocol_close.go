@@ -37,9 +37,9 @@ var protocolClose = []protocolSection{
 		says: "after a close frame nobody may send a data frame; the answer to one may wait for the message that is under way, and a server need not wait for ever for a client that does not read",
 		cases: []protocolCase{{"nothing follows the server's close frame, even if more is queued", func(w *wire) {
 			w.chatting()
-			w.Did("the server broadcasts 12 messages of 1 MiB, more than TCP holds")
-			text := long(1 << 20)
-			for range 12 {
+			w.Did("the server broadcasts 200 messages of 32 KiB, more than TCP holds")
+			text := long(maxMessageSize)
+			for range 200 {
 				w.Broadcast([]byte(text))
 				w.relayed = append(w.relayed, wstest.Text(text))
 				w.bob.Want(w.relayed...) // else one that reads would be too slow, too

@@ -114,7 +114,9 @@ var protocolFrames = []protocolSection{
 				w.chatting()
 				for _, n := range []int{0, 125, 126, 1<<16 - 1, 1 << 16} {
 					w.Did("the server broadcasts a text of %d bytes", n)
-					w.Broadcast([]byte(long(n)))
+					if w.Broadcast([]byte(long(n))) != nil {
+						break // too big for this server, and so are those after it
+					}
 					w.relays(wstest.Text(long(n)))
 				}
 			}}},

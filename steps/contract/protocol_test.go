@@ -7,9 +7,12 @@ func TestHubGoroutineProtocol(t *testing.T) {
 	RunProtocol(t, func(cfg Config) Server {
 		s := newChatServer(cfg)
 		return Server{
-			HTTP:      s.web(),
-			Broadcast: func(text []byte) { tell(s.hub, s.hub.broadcast, chatMessage{1, text}) },
-			Shutdown:  s.Shutdown,
+			HTTP: s.web(),
+			Broadcast: func(text []byte) error {
+				tell(s.hub, s.hub.broadcast, chatMessage{1, text})
+				return nil
+			},
+			Shutdown: s.Shutdown,
 		}
 	})
 }

@@ -598,7 +598,7 @@ func (s *scene) fillQueue(p *wstest.Peer) {
 func (s *scene) causeLost() string {
 	switch {
 	case s.step >= 9:
-		return "drop does not wake the write pump for what is left."
+		return "the cursor is moved behind more than was written, or a write pump is not woken when there is more (9.1)."
 	case s.step >= 8:
 		return "what is over the rate is dropped. It must wait for its turn."
 	case s.step >= 4:

@@ -28,7 +28,7 @@ const (
 	pingPeriod       = 54 * time.Second
 	closeWait        = 2 * time.Second
 	maxMessageSize   = 32 << 10
-	sendQueueSize    = 64
+	sendQueueSize    = 256
 
 	maxPerIP       = 20
 	handshakeRate  = 5 // a second
@@ -36,10 +36,10 @@ const (
 	messageRate    = 20 // a second
 	messageBurst   = 40
 
-	// From step 9 a queue is bounded in bytes, not in messages. A message counts its
-	// own and frameCost.
-	sendQueueBytes = 2 << 20
-	frameCost      = 64
+	// From step 9 broadcasts wait in a log, for all peers together, and only messages to
+	// one id in a queue of its own.
+	logBytes        = 8 << 20
+	directQueueSize = 64
 )
 
 // grace is what a server may take beyond a deadline: to send a close frame, and
@@ -134,7 +134,7 @@ func readAbout(step int, p Promise) string {
 // Folders are the names of the steps' folders, under steps/ and solutions/.
 var Folders = [Steps]string{
 	"01-upgrade", "02-pumps", "03-hub", "04-broadcast", "05-keepalive", "06-shutdown", "07-recover", "08-limits",
-	"09-throughput",
+	"09-log",
 }
 
 // trial is the test of one promise: one or more scenarios.
@@ -336,33 +336,48 @@ func texts(prefix string, n int) []string {
 	return all
 }
 
-// heavy returns n different texts, of which the queue of one peer has room for
-// sendQueueSize.
+// heavy returns n different texts to broadcast. For room() of them there is room, and
+// over() of them are too many for a peer that does not read.
 func (s *scene) heavy(prefix string, n int) []string {
 	all := texts(prefix, n)
 	if s.step >= 9 {
 		for i, text := range all {
-			all[i] = padded(text, sendQueueBytes/sendQueueSize)
+			all[i] = text + strings.Repeat(" ", heavySize-len(text))
 		}
 	}
 	return all
 }
 
-// allBut returns texts that leave room in a queue for n others, of a few bytes.
-func (s *scene) allBut(n int) []string {
-	if s.step < 9 {
-		return texts("news", sendQueueSize-n)
+// heavySize is how long a heavy text is from step 9 on.
+const heavySize = 32_000
+
+// room is how many heavy messages may wait for a peer: nearly as many as a queue
+// holds, or half of a log, since chunks may have gaps.
+func (s *scene) room() int {
+	if s.step >= 9 {
+		return logBytes / heavySize / 2
 	}
-	// All but a few bytes, whether frameCost counts, as it should, or not. The first
-	// is short: while it is being written, it may count or not.
-	all := append([]string{"first"}, s.heavy("news", sendQueueSize-1)...)
-	left := sendQueueBytes - (sendQueueSize-1)*len(all[1]) - len(all[0])
-	return append(all, padded("last", left-5*n+frameCost))
+	return sendQueueSize - 2
 }
 
-// padded returns text with spaces behind it, so that it counts cost in a queue.
-func padded(text string, cost int) string {
-	return text + strings.Repeat(" ", cost-frameCost-len(text))
+// over is how many heavy messages are too many for a peer that does not read.
+func (s *scene) over() int { return 2 * sendQueueSize }
+
+// direct is how many messages to one id may wait for it.
+func (s *scene) direct() int {
+	if s.step >= 9 {
+		return directQueueSize
+	}
+	return sendQueueSize
+}
+
+// evicted lets the time pass in which a peer is cut off for which too much waits:
+// none, or from step 9 on until the write that is under way has had its time.
+func (s *scene) evicted() {
+	if s.step >= 9 {
+		s.Pass(writeWait)
+	}
+	s.Pass(grace)
 }
 
 func long(n int) string { return strings.Repeat("x", n) }

@@ -22,11 +22,14 @@ func TestShards(t *testing.T) {
 		s := newShardServer(cfg)
 		text := func(data []byte) *chatMessage { return &chatMessage{websocket.TextMessage, data} }
 		return Server{
-			HTTP:      s.web(),
-			Main:      program(newShardServer),
-			Send:      func(id, data string) error { return s.sessions.send(id, text([]byte(data))) },
-			Broadcast: func(data []byte) { s.sessions.broadcast(text(data)) },
-			Shutdown:  s.Shutdown,
+			HTTP: s.web(),
+			Main: program(newShardServer),
+			Send: func(id, data string) error { return s.sessions.send(id, text([]byte(data))) },
+			Broadcast: func(data []byte) error {
+				s.sessions.broadcast(text(data))
+				return nil
+			},
+			Shutdown: s.Shutdown,
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -8,7 +9,6 @@ import (
 	"net"
 	"runtime/debug"
 	"sync"
-	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -34,6 +34,9 @@ const (
 
 	// maxMessageSize is the largest message taken from a peer, in bytes.
 	maxMessageSize = 32 << 10
+
+	// sendQueueSize is how many messages may wait for one peer.
+	sendQueueSize = 64
 )
 
 var (
@@ -57,19 +60,20 @@ type Message struct {
 // Client is one connected peer. Send may be called from any goroutine.
 type Client struct {
 	ID   string          // a UUID, new for each connection
+	User string          // who it is, if Config.Authenticate says so
 	conn *websocket.Conn // the read pump alone reads; the write pump alone writes messages and pings
-	cork *corkedConn     // what conn writes through
 	log  *slog.Logger    // adds the ID to each record
 
 	join   func(*Client)           // called by the read pump, once, before the first message
 	handle func(*Client, *Message) // called by the read pump for each message
 	pacer  *rate.Limiter           // how fast the read pump reads
 
-	queue sendQueue     // filled by Send, emptied by the write pump
-	done  chan struct{} // closed once, by finish
+	cursor Cursor        // how far the write pump has got in the log of broadcasts
+	send   chan *Message // filled by Send, emptied by the write pump; never closed: done ends it
+	done   chan struct{} // closed once, by finish
 
-	writing atomic.Bool // a write is under way, or has failed
-	turn    *sync.Cond  // signaled when writing becomes true
+	ctx    context.Context // for the hooks; done when the connection has ended
+	cancel func()          // called once, by finish
 
 	finishOnce sync.Once
 	code       int    // set by finish before it closes done
@@ -80,17 +84,20 @@ type Client struct {
 	writeEnded chan struct{}  // closed by the write pump when nothing more will be written
 }
 
-// newClient returns the client for a fresh connection.
-func newClient(conn *websocket.Conn, log *slog.Logger) *Client {
+// newClient returns the client for a fresh connection, which gets the broadcasts
+// from the cursor on.
+func newClient(conn *websocket.Conn, log *slog.Logger, cursor Cursor) *Client {
 	id := uuid.NewString()
+	ctx, cancel := context.WithCancel(context.Background())
 	return &Client{
 		ID:         id,
 		conn:       conn,
-		cork:       conn.NetConn().(*corkedConn),
 		log:        log.With("id", id),
-		queue:      sendQueue{some: make(chan struct{}, 1)},
+		cursor:     cursor,
+		send:       make(chan *Message, sendQueueSize),
 		done:       make(chan struct{}),
-		turn:       sync.NewCond(new(sync.Mutex)),
+		ctx:        ctx,
+		cancel:     cancel,
 		readEnded:  make(chan struct{}),
 		writeEnded: make(chan struct{}),
 	}
@@ -100,6 +107,7 @@ func newClient(conn *websocket.Conn, log *slog.Logger) *Client {
 // have returned and the socket is closed.
 func (c *Client) run() {
 	c.pumps.Go(c.writePump)
+	c.log.Info("connected") // not before: a log may be slow, and the peer is sent to already
 	c.readPump()
 	c.pumps.Wait()
 }
@@ -112,6 +120,7 @@ func (c *Client) finish(code int, reason string) {
 	c.finishOnce.Do(func() {
 		c.code, c.reason = code, reason
 		close(c.done)
+		c.cancel()
 		c.pumps.Go(c.hangUp)
 	})
 }
@@ -153,19 +162,16 @@ func (c *Client) finished() bool {
 // Send queues m for the peer. It does not block: a peer whose queue is full is
 // too slow, and is cut off.
 func (c *Client) Send(m *Message) error {
-	return c.enqueue(newFrame(m))
-}
-
-// enqueue is Send for a message that is a frame already.
-func (c *Client) enqueue(f *frame) error {
 	if c.finished() {
 		return ErrFinished
 	}
-	if !c.queue.add(f) {
+	select {
+	case c.send <- m:
+		return nil
+	default:
 		c.finish(websocket.CloseAbnormalClosure, ErrTooSlow.Error())
 		return ErrTooSlow
 	}
-	return nil
 }
 
 // readPump is the one reader of the connection.
@@ -189,11 +195,11 @@ func (c *Client) readPump() {
 func (c *Client) readMessages() error {
 	c.conn.SetReadLimit(maxMessageSize)
 	c.conn.SetPongHandler(func(string) error {
-		c.pace()
+		c.pace(c.pacer, 1)
 		return c.expectLife()
 	})
 	c.conn.SetPingHandler(func(payload string) error {
-		c.pace()
+		c.pace(c.pacer, 1)
 		err := c.conn.WriteControl(websocket.PongMessage, []byte(payload), time.Now().Add(writeWait))
 		if err != nil && !errors.Is(err, websocket.ErrCloseSent) {
 			return fmt.Errorf("pong: %w", err)
@@ -213,7 +219,7 @@ func (c *Client) readMessages() error {
 		if kind == websocket.TextMessage && !utf8.Valid(data) {
 			return errNotUTF8
 		}
-		c.pace()
+		c.pace(c.pacer, 1)
 		if !c.finished() {
 			c.handle(c, &Message{Type: kind, Data: data})
 		}
@@ -223,21 +229,6 @@ func (c *Client) readMessages() error {
 // expectLife gives the peer another pongWait to show a sign of life.
 func (c *Client) expectLife() error {
 	return c.conn.SetReadDeadline(time.Now().Add(pongWait))
-}
-
-// pace waits until the peer's rate allows another frame. Nothing is lost: what
-// is not read waits in the peer's own socket.
-func (c *Client) pace() {
-	wait := c.pacer.Reserve().Delay()
-	if wait == 0 {
-		return
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-c.done:
-	}
 }
 
 // writePump is the one writer of messages and pings.
@@ -250,15 +241,21 @@ func (c *Client) writePump() {
 	}
 }
 
-// writeMessages writes what is queued, one frame a message, and a ping each
-// pingPeriod, until a write fails or the connection is finished.
+// writeMessages writes what is broadcast and what is queued, one frame a message,
+// and a ping each pingPeriod, until a write fails or the connection is finished.
+// After each batch it looks at all of them, so that none waits for the others.
 func (c *Client) writeMessages() error {
 	ping := time.NewTicker(pingPeriod)
 	defer ping.Stop()
 	for {
+		more, err := c.writeNext()
+		if err != nil {
+			return err
+		}
 		select {
-		case <-c.queue.some:
-			if err := c.writeBatch(c.queue.take()); err != nil {
+		case <-more:
+		case m := <-c.send:
+			if err := c.write(m.Type, m.Data); err != nil {
 				return err
 			}
 		case <-ping.C:
@@ -271,60 +268,43 @@ func (c *Client) writeMessages() error {
 	}
 }
 
-// flush writes what was queued before the end.
+// flush writes what was broadcast and what was queued before the end.
 func (c *Client) flush() error {
-	for batch := c.queue.take(); len(batch) > 0; batch = c.queue.take() {
-		if err := c.writeBatch(batch); err != nil {
+	for end := c.cursor.log.End(); c.cursor.Before(end); {
+		if _, err := c.writeNext(); err != nil {
 			return err
 		}
 	}
-	return nil
+	for {
+		select {
+		case m := <-c.send:
+			if err := c.write(m.Type, m.Data); err != nil {
+				return err
+			}
+		default:
+			return nil
+		}
+	}
 }
 
-// writeBatch writes the frames that were taken from the queue, which then forgets
-// them.
-func (c *Client) writeBatch(batch []*frame) error {
-	last := len(batch) - 1
-	if last > 0 {
-		c.cork.hold(batch[:last])
+// writeNext writes what comes next in the log, in one go and in writeWait at most.
+// When there may be more, more is closed.
+func (c *Client) writeNext() (more <-chan struct{}, err error) {
+	frames, more, err := c.cursor.Next()
+	if err != nil || len(frames) == 0 {
+		return more, err
 	}
-	err := c.write(batch[last].Type, batch[last].Data)
-	c.queue.drop()
-	return err
+	c.conn.NetConn().(*wire).frames = frames
+	return more, c.write(websocket.BinaryMessage, nil) // in its place they go out
 }
 
 // write writes one frame, in writeWait at most. It belongs to writePump.
 func (c *Client) write(kind int, data []byte) error {
-	c.beginWriting()
 	c.conn.SetWriteDeadline(time.Now().Add(writeWait))
 	if err := c.conn.WriteMessage(kind, data); err != nil {
 		return fmt.Errorf("write: %w", err)
 	}
-	c.writing.Store(false)
 	return nil
-}
-
-// beginWriting notes that a write begins, and tells awaitTurn.
-func (c *Client) beginWriting() {
-	c.turn.L.Lock()
-	c.writing.Store(true)
-	c.turn.L.Unlock()
-	c.turn.Broadcast()
-}
-
-// behind reports whether much is queued and no write is under way: the write pump
-// then waits for its turn on a processor, not for the peer.
-func (c *Client) behind() bool {
-	return !c.writing.Load() && c.queue.waits() > sendQueueBytes/4 && !c.finished()
-}
-
-// awaitTurn waits until the write pump is not behind.
-func (c *Client) awaitTurn() {
-	c.turn.L.Lock()
-	defer c.turn.L.Unlock()
-	for c.behind() {
-		c.turn.Wait()
-	}
 }
 
 // guard calls f and turns a panic into errPanicked and one log record, so that
@@ -344,7 +324,7 @@ func closeStatus(err error) (code int, reason string) {
 	if closed, ok := errors.AsType[*websocket.CloseError](err); ok {
 		return closed.Code, closed.Text
 	}
-	if _, ok := errors.AsType[net.Error](err); ok || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+	if _, ok := errors.AsType[net.Error](err); ok || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, errFellBehind) {
 		return websocket.CloseAbnormalClosure, err.Error()
 	}
 	switch {

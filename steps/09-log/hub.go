@@ -12,6 +12,8 @@ var ErrUnknownClient = errors.New("unknown client")
 // Hub holds the connected clients. All its methods may be called from any
 // goroutine. Under its lock nothing is written to a socket and nothing waits.
 type Hub struct {
+	log *Log // all broadcasts, for all clients
+
 	mu      sync.RWMutex       // guards what follows
 	clients map[string]*Client // by ID
 	closed  bool               // nobody comes in any more
@@ -20,7 +22,7 @@ type Hub struct {
 
 // NewHub returns an empty hub.
 func NewHub() *Hub {
-	return &Hub{clients: make(map[string]*Client)}
+	return &Hub{log: NewLog(), clients: make(map[string]*Client)}
 }
 
 // Add puts c into the map.
@@ -56,37 +58,14 @@ func (h *Hub) Send(id string, m *Message) error {
 	return c.Send(m)
 }
 
-// Broadcast queues m for every client. It does not wait for any of them: one
-// that is too slow is cut off. It reports whether a write pump is behind: see
-// [Hub.CatchUp].
-func (h *Hub) Broadcast(m *Message) (behind bool) {
-	f := newFrame(m)
+// Broadcast sends m to every client, to all in the same order. It does not wait for
+// any of them: one that has fallen behind the log is cut off. The error is ErrTooBig.
+func (h *Hub) Broadcast(m *Message) error {
+	// TODO(9.1): put it into the log instead.
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	for _, c := range h.clients {
-		c.enqueue(f)
-		behind = behind || c.behind()
-	}
-	return behind
-}
-
-// CatchUp waits until no write pump is behind. A read pump calls it after a
-// broadcast: when the machine has more to do than it can, the queues of peers that
-// read fast enough would get full as well. It does not wait for any peer.
-func (h *Hub) CatchUp() {
-	for c := h.behind(); c != nil; c = h.behind() {
-		c.awaitTurn()
-	}
-}
-
-// behind returns a client whose write pump is behind, or nil.
-func (h *Hub) behind() *Client {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	for _, c := range h.clients {
-		if c.behind() {
-			return c
-		}
+		c.Send(m)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -8,7 +9,6 @@ import (
 	"net"
 	"runtime/debug"
 	"sync"
-	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -36,7 +36,8 @@ const (
 	maxMessageSize = 32 << 10
 
 	// sendQueueSize is how many messages may wait for one peer.
-	sendQueueSize = 64
+	// TODO(9.1): broadcasts come from the log now: 64 are enough.
+	sendQueueSize = 256
 )
 
 var (
@@ -60,6 +61,7 @@ type Message struct {
 // Client is one connected peer. Send may be called from any goroutine.
 type Client struct {
 	ID   string          // a UUID, new for each connection
+	User string          // who it is, if Config.Authenticate says so
 	conn *websocket.Conn // the read pump alone reads; the write pump alone writes messages and pings
 	log  *slog.Logger    // adds the ID to each record
 
@@ -67,14 +69,12 @@ type Client struct {
 	handle func(*Client, *Message) // called by the read pump for each message
 	pacer  *rate.Limiter           // how fast the read pump reads
 
-	// TODO(9.1): put a sendQueue named queue in the place of send.
-	send chan *Message // filled by Send, emptied by the write pump; never closed: done ends it
-	done chan struct{} // closed once, by finish
+	cursor Cursor        // how far the write pump has got in the log of broadcasts
+	send   chan *Message // filled by Send, emptied by the write pump; never closed: done ends it
+	done   chan struct{} // closed once, by finish
 
-	// TODO(9.2): add cork, the corkedConn that conn writes through.
-
-	writing atomic.Bool // a write is under way, or has failed
-	turn    *sync.Cond  // signaled when writing becomes true
+	ctx    context.Context // for the hooks; done when the connection has ended
+	cancel func()          // called once, by finish
 
 	finishOnce sync.Once
 	code       int    // set by finish before it closes done
@@ -85,18 +85,20 @@ type Client struct {
 	writeEnded chan struct{}  // closed by the write pump when nothing more will be written
 }
 
-// newClient returns the client for a fresh connection.
-func newClient(conn *websocket.Conn, log *slog.Logger) *Client {
+// newClient returns the client for a fresh connection, which gets the broadcasts
+// from the cursor on.
+func newClient(conn *websocket.Conn, log *slog.Logger, cursor Cursor) *Client {
 	id := uuid.NewString()
-	// TODO(9.1): make the queue, with a channel some that has room for one token.
-	// TODO(9.2): set cork. conn.NetConn returns what Hijack has returned.
+	ctx, cancel := context.WithCancel(context.Background())
 	return &Client{
 		ID:         id,
 		conn:       conn,
 		log:        log.With("id", id),
+		cursor:     cursor,
 		send:       make(chan *Message, sendQueueSize),
 		done:       make(chan struct{}),
-		turn:       sync.NewCond(new(sync.Mutex)),
+		ctx:        ctx,
+		cancel:     cancel,
 		readEnded:  make(chan struct{}),
 		writeEnded: make(chan struct{}),
 	}
@@ -106,6 +108,7 @@ func newClient(conn *websocket.Conn, log *slog.Logger) *Client {
 // have returned and the socket is closed.
 func (c *Client) run() {
 	c.pumps.Go(c.writePump)
+	c.log.Info("connected") // not before: a log may be slow, and the peer is sent to already
 	c.readPump()
 	c.pumps.Wait()
 }
@@ -118,6 +121,7 @@ func (c *Client) finish(code int, reason string) {
 	c.finishOnce.Do(func() {
 		c.code, c.reason = code, reason
 		close(c.done)
+		c.cancel()
 		c.pumps.Go(c.hangUp)
 	})
 }
@@ -159,7 +163,6 @@ func (c *Client) finished() bool {
 // Send queues m for the peer. It does not block: a peer whose queue is full is
 // too slow, and is cut off.
 func (c *Client) Send(m *Message) error {
-	// TODO(9.1): make m a frame, and enqueue that.
 	if c.finished() {
 		return ErrFinished
 	}
@@ -170,13 +173,6 @@ func (c *Client) Send(m *Message) error {
 		c.finish(websocket.CloseAbnormalClosure, ErrTooSlow.Error())
 		return ErrTooSlow
 	}
-}
-
-// enqueue is Send for a message that is a frame already.
-func (c *Client) enqueue(f *frame) error {
-	// TODO(9.1): do what Send has done so far, but with queue.add: look at finished
-	// first, and cut the peer off when add reports false.
-	return nil
 }
 
 // readPump is the one reader of the connection.
@@ -200,11 +196,11 @@ func (c *Client) readPump() {
 func (c *Client) readMessages() error {
 	c.conn.SetReadLimit(maxMessageSize)
 	c.conn.SetPongHandler(func(string) error {
-		c.pace()
+		c.pace(c.pacer, 1)
 		return c.expectLife()
 	})
 	c.conn.SetPingHandler(func(payload string) error {
-		c.pace()
+		c.pace(c.pacer, 1)
 		err := c.conn.WriteControl(websocket.PongMessage, []byte(payload), time.Now().Add(writeWait))
 		if err != nil && !errors.Is(err, websocket.ErrCloseSent) {
 			return fmt.Errorf("pong: %w", err)
@@ -224,7 +220,7 @@ func (c *Client) readMessages() error {
 		if kind == websocket.TextMessage && !utf8.Valid(data) {
 			return errNotUTF8
 		}
-		c.pace()
+		c.pace(c.pacer, 1)
 		if !c.finished() {
 			c.handle(c, &Message{Type: kind, Data: data})
 		}
@@ -234,21 +230,6 @@ func (c *Client) readMessages() error {
 // expectLife gives the peer another pongWait to show a sign of life.
 func (c *Client) expectLife() error {
 	return c.conn.SetReadDeadline(time.Now().Add(pongWait))
-}
-
-// pace waits until the peer's rate allows another frame. Nothing is lost: what
-// is not read waits in the peer's own socket.
-func (c *Client) pace() {
-	wait := c.pacer.Reserve().Delay()
-	if wait == 0 {
-		return
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-c.done:
-	}
 }
 
 // writePump is the one writer of messages and pings.
@@ -261,14 +242,15 @@ func (c *Client) writePump() {
 	}
 }
 
-// writeMessages writes what is queued, one frame a message, and a ping each
-// pingPeriod, until a write fails or the connection is finished.
+// writeMessages writes what is broadcast and what is queued, one frame a message,
+// and a ping each pingPeriod, until a write fails or the connection is finished.
+// After each batch it looks at all of them, so that none waits for the others.
 func (c *Client) writeMessages() error {
 	ping := time.NewTicker(pingPeriod)
 	defer ping.Stop()
+	// TODO(9.1): write what comes next in the log. When there is nothing, wait for
+	// more, too.
 	for {
-		// TODO(9.1): wait for the queue's token instead of a message; then take a
-		// batch, and write it.
 		select {
 		case m := <-c.send:
 			if err := c.write(m.Type, m.Data); err != nil {
@@ -284,9 +266,9 @@ func (c *Client) writeMessages() error {
 	}
 }
 
-// flush writes what was queued before the end.
+// flush writes what was broadcast and what was queued before the end.
 func (c *Client) flush() error {
-	// TODO(9.1): take batches, and write them, until one is empty.
+	// TODO(9.3): write what was broadcast before the end, too.
 	for {
 		select {
 		case m := <-c.send:
@@ -299,47 +281,24 @@ func (c *Client) flush() error {
 	}
 }
 
-// writeBatch writes the frames that were taken from the queue, which then forgets
-// them.
-func (c *Client) writeBatch(batch []*frame) error {
-	// TODO(9.1): write each frame's message; then drop them from the queue.
-	// TODO(9.2): hold all but the last back, and write the last.
-	return nil
+// writeNext writes what comes next in the log, in one go and in writeWait at most.
+// When there may be more, more is closed.
+func (c *Client) writeNext() (more <-chan struct{}, err error) {
+	frames, more, err := c.cursor.Next()
+	if err != nil || len(frames) == 0 {
+		return more, err
+	}
+	c.conn.NetConn().(*wire).frames = frames
+	return more, c.write(websocket.BinaryMessage, nil) // in its place they go out
 }
 
 // write writes one frame, in writeWait at most. It belongs to writePump.
 func (c *Client) write(kind int, data []byte) error {
-	c.beginWriting()
 	c.conn.SetWriteDeadline(time.Now().Add(writeWait))
 	if err := c.conn.WriteMessage(kind, data); err != nil {
 		return fmt.Errorf("write: %w", err)
 	}
-	c.writing.Store(false)
 	return nil
-}
-
-// beginWriting notes that a write begins, and tells awaitTurn.
-func (c *Client) beginWriting() {
-	c.turn.L.Lock()
-	c.writing.Store(true)
-	c.turn.L.Unlock()
-	c.turn.Broadcast()
-}
-
-// behind reports whether much is queued and no write is under way: the write pump
-// then waits for its turn on a processor, not for the peer.
-func (c *Client) behind() bool {
-	// TODO(9.1): ask c.queue.waits, for more than a quarter of sendQueueBytes.
-	return len(c.send) > sendQueueSize/4 && !c.writing.Load() && !c.finished()
-}
-
-// awaitTurn waits until the write pump is not behind.
-func (c *Client) awaitTurn() {
-	c.turn.L.Lock()
-	defer c.turn.L.Unlock()
-	for c.behind() {
-		c.turn.Wait()
-	}
 }
 
 // guard calls f and turns a panic into errPanicked and one log record, so that
@@ -359,6 +318,7 @@ func closeStatus(err error) (code int, reason string) {
 	if closed, ok := errors.AsType[*websocket.CloseError](err); ok {
 		return closed.Code, closed.Text
 	}
+	// TODO(9.2): a peer that fell behind is cut off without a word, too.
 	if _, ok := errors.AsType[net.Error](err); ok || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return websocket.CloseAbnormalClosure, err.Error()
 	}

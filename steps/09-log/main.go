@@ -18,6 +18,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
 
 	"example.com/wsworkshop/static"
 )
@@ -29,19 +30,28 @@ const shutdownWait = 15 * time.Second
 var errUsage = errors.New("usage")
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	err := run(ctx, os.Args[1:], os.Stderr)
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // nohup ignores it
+		signals = append(signals, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
+	context.AfterFunc(ctx, stop)   // a second signal ends the process at once
+	signal.Ignore(syscall.SIGPIPE) // a log that nobody reads any more is no reason to end
+
+	stderr := newLogWriter(os.Stderr)
+	err := run(ctx, os.Args[1:], stderr)
+	code := 0
 	switch {
 	case err == nil, errors.Is(err, flag.ErrHelp):
-		return
 	case errors.Is(err, errUsage):
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(2)
+		fmt.Fprintln(stderr, err)
+		code = 2
 	default:
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+		fmt.Fprintln(stderr, err)
+		code = 1
 	}
+	stderr.flush()
+	os.Exit(code)
 }
 
 // run serves until ctx is done and all connections have ended.
@@ -52,11 +62,11 @@ func run(ctx context.Context, args []string, stderr io.Writer) error {
 	}
 	cfg.Log = slog.New(slog.NewTextHandler(stderr, nil))
 
-	listener, err := net.Listen("tcp", addr)
+	tcp, err := net.Listen("tcp", addr)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w (try -addr 127.0.0.1:0, which picks a free port)", err)
 	}
-	cfg.Log.Info("listening", "url", "http://"+listener.Addr().String())
+	cfg.Log.Info("listening", "url", "http://"+tcp.Addr().String())
 	if cfg.AnyOrigin {
 		cfg.Log.Warn("-dev: pages of any origin may connect")
 	}
@@ -64,15 +74,15 @@ func run(ctx context.Context, args []string, stderr io.Writer) error {
 	server := NewServer(cfg)
 	web := newHTTPServer(server, cfg.Log)
 	failed := make(chan error, 1)
-	go func() { failed <- web.Serve(listener) }()
+	go func() { failed <- web.Serve(newListener(tcp, cfg.Limits)) }()
 	select {
 	case err = <-failed:
 	case <-ctx.Done():
 	}
 
-	cfg.Log.Info("shutting down", "online", server.Online())
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownWait)
 	defer cancel()
+	cfg.Log.Info("shutting down", "online", server.Online())
 	return errors.Join(err, server.Shutdown(ctx), web.Shutdown(ctx))
 }
 
@@ -85,11 +95,13 @@ func parseFlags(args []string, stderr io.Writer) (addr string, cfg Config, err e
 	flags.BoolVar(&cfg.AnyOrigin, "dev", false, "let pages of any origin connect")
 	flags.Func("origin", "let pages of this `origin` connect, such as https://chat.example.com; may be repeated", func(s string) error {
 		cfg.Origins = append(cfg.Origins, s)
-		return nil
+		return checkOriginFlag(s)
 	})
 	flags.IntVar(&cfg.Limits.MaxPerIP, "max-per-ip", cfg.Limits.MaxPerIP, "`connections` at a time from one address; 0: no limit")
 	flags.Float64Var(&cfg.Limits.HandshakeRate, "handshake-rate", cfg.Limits.HandshakeRate, "handshakes a `second` from one address; 0: no limit")
 	flags.Float64Var(&cfg.Limits.MessageRate, "message-rate", cfg.Limits.MessageRate, "messages a `second` on one connection; 0: no limit")
+	flags.Float64Var(&cfg.Limits.ByteRate, "byte-rate", cfg.Limits.ByteRate, "bytes a `second` from one address; 0: no limit")
+	flags.IntVar(&cfg.Limits.MaxConnections, "max-connections", cfg.Limits.MaxConnections, "`connections` at a time from all addresses; 0: no limit")
 	flags.Func("trusted-proxy", "believe X-Forwarded-For from this `network`, such as 10.0.0.0/8; may be repeated", func(s string) error {
 		proxy, err := netip.ParsePrefix(s)
 		if err == nil && proxy.Addr().Is4In6() {
@@ -110,26 +122,32 @@ func parseFlags(args []string, stderr io.Writer) (addr string, cfg Config, err e
 	case flags.NArg() > 0:
 		return "", Config{}, fmt.Errorf("%w: unexpected argument %q (-h lists the flags)", errUsage, flags.Arg(0))
 	}
-	isRate := func(r float64) bool { return r >= 0 && r <= 1e6 } // which NaN is not
-	if l := cfg.Limits; l.MaxPerIP < 0 || !isRate(l.HandshakeRate) || !isRate(l.MessageRate) {
-		return "", Config{}, fmt.Errorf("%w: a limit is 0 or more, a rate at most 1e6 (-h lists the flags)", errUsage)
+	isRate := func(r float64) bool { return r >= 0 && r <= 1e9 } // which NaN is not
+	l := cfg.Limits
+	if l.MaxPerIP < 0 || l.MaxConnections < 0 || !isRate(l.HandshakeRate) || !isRate(l.MessageRate) || !isRate(l.ByteRate) {
+		return "", Config{}, fmt.Errorf("%w: a limit is 0 or more, a rate at most 1e9 (-h lists the flags)", errUsage)
 	}
-	for _, origin := range cfg.Origins {
-		if !isOrigin(origin) {
-			return "", Config{}, fmt.Errorf("-origin %q is not an origin as browsers send it: want scheme://host, or scheme://host:port if the port is not the default", origin)
-		}
+	if _, err := net.ResolveTCPAddr("tcp", addr); err != nil {
+		return "", Config{}, fmt.Errorf("%w: -addr %q is not host:port: %w (-h lists the flags)", errUsage, addr, err)
 	}
 	return addr, cfg, nil
 }
 
-// isOrigin reports whether s is an origin as browsers send it: without a path and
-// without the default port of its scheme.
-func isOrigin(s string) bool {
+// checkOriginFlag returns an error that says what to write if s is not an origin as
+// browsers send it.
+func checkOriginFlag(s string) error {
 	u, err := url.Parse(s)
-	if err != nil || u.Scheme+"://"+u.Host != s || u.Hostname() == "" || strings.HasSuffix(s, ":") || strings.Contains(s, "*") {
-		return false
+	switch {
+	case err != nil || u.Scheme+"://"+u.Host != s || u.Hostname() == "" || strings.HasSuffix(s, ":") || strings.Contains(s, "*"):
+		return errors.New("want scheme://host, or scheme://host:port if the port is not the default")
+	case u.Scheme == "ws" || u.Scheme == "wss":
+		return fmt.Errorf("an origin is that of a page: write http%s", strings.TrimPrefix(s, "ws"))
+	case strings.ContainsFunc(s, func(r rune) bool { return r > unicode.MaxASCII }):
+		return errors.New("browsers send a host in ASCII (xn--...): write what location.origin says in the page's console")
+	case strings.HasSuffix(s, defaultPorts[u.Scheme]) && u.Port() != "":
+		return fmt.Errorf("browsers leave out the default port: write %s", strings.TrimSuffix(s, defaultPorts[u.Scheme]))
 	}
-	return !(u.Scheme == "http" && u.Port() == "80") && !(u.Scheme == "https" && u.Port() == "443")
+	return nil
 }
 
 // newHTTPServer returns the server for all of the program's routes. Its timeouts
@@ -149,7 +167,7 @@ func newHTTPServer(server *Server, log *slog.Logger) *http.Server {
 		ReadHeaderTimeout: handshakeTimeout,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      10 * time.Second,
-		IdleTimeout:       60 * time.Second,
+		IdleTimeout:       5 * time.Second, // an address may have few sockets: see listener
 		MaxHeaderBytes:    32 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// This file is about what lies below WebSockets: the sockets of the listener, and
+// the connection that gorilla reads and writes.
+
+const (
+	// spareSockets is how many sockets one address may have beside those of its
+	// connections: for the page, and for handshakes that are refused.
+	spareSockets = 12
+
+	// stoppedFor is how late a deadline is noticed only if the process, or its
+	// machine, has been stopped meanwhile.
+	stoppedFor = time.Second
+)
+
+// wire is the connection below gorilla's. It is read as fast as the address of the
+// peer may send, and knows whether the peer takes what is written.
+type wire struct {
+	net.Conn
+	most int         // bytes in one Read
+	pace func(n int) // called after each Read, with the number of bytes; it may wait
+
+	deadline time.Time   // for Read; belongs to the read pump
+	stuck    atomic.Bool // the peer does not take a write, or has been silent for too long
+}
+
+// limit says how many bytes one Read may take, and what to call after it.
+func (w *wire) limit(most int, pace func(n int)) { w.most, w.pace = most, pace }
+
+// Read reads at most most bytes. It counts all of them: messages, but also their
+// headers, empty fragments and control frames.
+func (w *wire) Read(p []byte) (int, error) {
+	p = p[:min(len(p), w.most)]
+	n, err := w.Conn.Read(p)
+	if errors.Is(err, os.ErrDeadlineExceeded) && time.Since(w.deadline) > stoppedFor {
+		// It was not the peer who was silent: what it has sent meanwhile is in the
+		// socket, or its pong comes as soon as it has our ping.
+		w.SetReadDeadline(time.Now().Add(pongWait - pingPeriod))
+		n, err = w.Conn.Read(p)
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		w.stuck.Store(true)
+	}
+	if n > 0 {
+		w.pace(n)
+	}
+	return n, err
+}
+
+// SetReadDeadline is called by the read pump alone.
+func (w *wire) SetReadDeadline(t time.Time) error {
+	w.deadline = t
+	return w.Conn.SetReadDeadline(t)
+}
+
+// Write is called by one goroutine at a time.
+func (w *wire) Write(p []byte) (int, error) {
+	w.stuck.Store(true)
+	n, err := w.Conn.Write(p)
+	if err == nil {
+		w.stuck.Store(false)
+	}
+	return n, err
+}
+
+// Close closes the socket. If the peer does not take what it is sent, that is
+// thrown away and the peer's TCP is told so: otherwise the kernel would keep up to
+// megabytes for it, for minutes. Every other peer still gets all that was written.
+func (w *wire) Close() error {
+	if tcp, ok := w.Conn.(interface{ SetLinger(seconds int) error }); ok && w.stuck.Load() {
+		tcp.SetLinger(0)
+	}
+	return w.Conn.Close()
+}
+
+// wiring makes the connection that an upgrade takes over a wire.
+type wiring struct{ http.ResponseWriter }
+
+// Hijack lets gorilla take the connection over ([http.Hijacker]).
+func (w wiring) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	return &wire{Conn: conn}, rw, nil
+}
+
+// listener is a TCP listener that holds each address to a number of open sockets.
+// Those over it are closed as they come. Without that, one address could open more
+// than the process may have, and nobody else would get in.
+type listener struct {
+	*net.TCPListener
+	limits Limits
+
+	mu   sync.Mutex           // guards open
+	open map[netip.Prefix]int // sockets by address
+}
+
+func newListener(tcp net.Listener, limits Limits) *listener {
+	return &listener{TCPListener: tcp.(*net.TCPListener), limits: limits, open: make(map[netip.Prefix]int)}
+}
+
+// Accept waits for a socket that may stay open ([net.Listener]).
+func (l *listener) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.AcceptTCP()
+		if err != nil {
+			return nil, err
+		}
+		addr := clientAddr(&http.Request{RemoteAddr: conn.RemoteAddr().String()}, nil)
+		if l.take(addr) {
+			return &socket{TCPConn: conn, closed: sync.OnceFunc(func() { l.give(addr) })}, nil
+		}
+		conn.Close()
+	}
+}
+
+// take counts one more socket of addr. It reports false if there are enough.
+func (l *listener) take(addr netip.Prefix) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	proxy := slices.ContainsFunc(l.limits.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(addr.Addr()) })
+	if l.limits.MaxPerIP > 0 && l.open[addr] >= l.limits.MaxPerIP+spareSockets && !proxy {
+		return false
+	}
+	l.open[addr]++
+	return true
+}
+
+// give counts one socket of addr less.
+func (l *listener) give(addr netip.Prefix) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.open[addr]--; l.open[addr] == 0 {
+		delete(l.open, addr)
+	}
+}
+
+// socket is one that the listener counts until it is closed.
+type socket struct {
+	*net.TCPConn
+	closed func()
+}
+
+func (s *socket) Close() error {
+	defer s.closed()
+	return s.TCPConn.Close()
+}
