@@ -17,10 +17,10 @@ func TestServer(t *testing.T) {
 func start(cfg contract.Config) contract.Server {
 	c := Config{Log: cfg.Log, Origins: cfg.Origins, AnyOrigin: cfg.AnyOrigin}
 	if cfg.OnJoin != nil {
-		c.OnJoin = func(_ context.Context, c *Client) { cfg.OnJoin(c.ID) }
+		c.OnJoin = func(ctx context.Context, c *Client) { cfg.OnJoin(ctx, c.ID) }
 	}
 	if cfg.OnMessage != nil {
-		c.OnMessage = func(_ context.Context, c *Client, m *Message) { cfg.OnMessage(c.ID, string(m.Data)) }
+		c.OnMessage = func(ctx context.Context, c *Client, m *Message) { cfg.OnMessage(ctx, c.ID, string(m.Data)) }
 	}
 	server := NewServer(c)
 	return contract.Server{

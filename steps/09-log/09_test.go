@@ -20,14 +20,23 @@ func BenchmarkFanOut(b *testing.B) {
 
 // start tells the contracts how to reach this step's server.
 func start(cfg contract.Config) contract.Server {
-	c := Config{Log: cfg.Log, Origins: cfg.Origins, AnyOrigin: cfg.AnyOrigin}
+	c := Config{Log: cfg.Log, Origins: cfg.Origins, AnyOrigin: cfg.AnyOrigin, Authenticate: cfg.Authenticate}
 	c.Limits = DefaultLimits()
+	if l := cfg.Limits; l != nil {
+		c.Limits = Limits{
+			MaxPerIP:       l.MaxPerIP,
+			MaxConnections: l.MaxConnections,
+			HandshakeRate:  l.HandshakeRate,
+			MessageRate:    l.MessageRate,
+			ByteRate:       l.ByteRate,
+		}
+	}
 	c.Limits.TrustedProxies = cfg.TrustedProxies
 	if cfg.OnJoin != nil {
-		c.OnJoin = func(_ context.Context, c *Client) { cfg.OnJoin(c.ID) }
+		c.OnJoin = func(ctx context.Context, c *Client) { cfg.OnJoin(ctx, c.ID) }
 	}
 	if cfg.OnMessage != nil {
-		c.OnMessage = func(_ context.Context, c *Client, m *Message) { cfg.OnMessage(c.ID, string(m.Data)) }
+		c.OnMessage = func(ctx context.Context, c *Client, m *Message) { cfg.OnMessage(ctx, c.ID, string(m.Data)) }
 	}
 	server := NewServer(c)
 	return contract.Server{

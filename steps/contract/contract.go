@@ -29,12 +29,26 @@ type Config struct {
 	AnyOrigin bool         // every origin is allowed
 
 	// From step 7: the hook of a joining client, and the message handler; nil
-	// stands for no hook, and for the handler that broadcasts.
-	OnJoin    func(id string)
-	OnMessage func(id, text string)
+	// stands for no hook, and for the handler that broadcasts. Their context is
+	// done when the client's connection has ended.
+	OnJoin    func(ctx context.Context, id string)
+	OnMessage func(ctx context.Context, id, text string)
 
-	// From step 8: the proxies whose X-Forwarded-For counts.
+	// From step 8: the proxies whose X-Forwarded-For counts, the limits, if not the
+	// default ones, and who says who a peer is.
 	TrustedProxies []netip.Prefix
+	Limits         *Limits
+	Authenticate   func(*http.Request) (user string, err error)
+}
+
+// Limits are those of step 8. Zero lifts a limit. A rate is for each second; two
+// seconds' worth may come at once, of handshakes four.
+type Limits struct {
+	MaxPerIP       int // connections
+	MaxConnections int
+	HandshakeRate  float64 // of one address
+	MessageRate    float64 // of one connection
+	ByteRate       float64 // of one address
 }
 
 // Server is a server under test. Its functions may be called from any

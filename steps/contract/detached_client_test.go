@@ -131,7 +131,7 @@ func (c *detachedClient) readMessages(s *detachedServer) error {
 	})
 
 	if s.cfg.OnJoin != nil {
-		s.cfg.OnJoin(c.id)
+		s.cfg.OnJoin(context.Background(), c.id)
 	}
 	for {
 		if err := c.expectLife(); err != nil {
@@ -148,7 +148,7 @@ func (c *detachedClient) readMessages(s *detachedServer) error {
 		switch {
 		case c.isOver():
 		case s.cfg.OnMessage != nil:
-			s.cfg.OnMessage(c.id, string(data))
+			s.cfg.OnMessage(context.Background(), c.id, string(data))
 		default:
 			s.broadcast(chatMessage{kind, data})
 		}

@@ -208,7 +208,7 @@ func (c *chatClient) readMessages(s *chatServer) error {
 	})
 
 	if s.cfg.OnJoin != nil {
-		s.cfg.OnJoin(c.id)
+		s.cfg.OnJoin(context.Background(), c.id)
 	}
 	for {
 		if err := alive(); err != nil {
@@ -224,7 +224,7 @@ func (c *chatClient) readMessages(s *chatServer) error {
 		switch err := c.pace.Wait(c.ctx); {
 		case err != nil: // it has ended: only the close frame is of interest
 		case s.cfg.OnMessage != nil:
-			s.cfg.OnMessage(c.id, string(data))
+			s.cfg.OnMessage(context.Background(), c.id, string(data))
 		default:
 			tell(s.hub, s.hub.broadcast, chatMessage{kind, data})
 		}

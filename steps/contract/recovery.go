@@ -1,6 +1,7 @@
 package contract
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -52,7 +53,7 @@ var recovery = []Promise{
 			var joins atomic.Int64
 			var anns atomic.Value // her id
 			t.sceneFrom(func(s *scene) Config {
-				return Config{OnJoin: func(id string) {
+				return Config{OnJoin: func(_ context.Context, id string) {
 					if joins.Add(1) == 3 {
 						anns.Store(id)
 						panic(errors.New("the test lets this hook panic"))
@@ -75,8 +76,8 @@ var recovery = []Promise{
 		test: func(t *trial) {
 			t.sceneFrom(func(s *scene) Config {
 				return Config{
-					OnJoin: func(id string) { s.Broadcast([]byte("somebody joins")) },
-					OnMessage: func(id, text string) {
+					OnJoin: func(_ context.Context, id string) { s.Broadcast([]byte("somebody joins")) },
+					OnMessage: func(_ context.Context, id, text string) {
 						s.Broadcast([]byte(text))
 						s.Send(id, "for you alone")
 						if text == "panic" {
@@ -165,6 +166,7 @@ var recovery = []Promise{
 					s.wantPanicLogged(id, "the test lets the socket's")
 				})
 			}
+			t.scene(panicInABurst)
 		},
 	},
 	{
@@ -190,13 +192,39 @@ var recovery = []Promise{
 				}
 				bob.WantOpen("nothing has panicked in his connection")
 			})
-			t.sceneWith(Config{OnJoin: func(string) { panic("the test lets this hook panic") }}, func(s *scene) {
+			t.sceneWith(Config{OnJoin: func(context.Context, string) { panic("the test lets this hook panic") }}, func(s *scene) {
 				ann := s.Connect("ann")
 				s.Did("the hook panics for her")
 				ann.WantClose(1011)
 			})
 		},
 	},
+}
+
+// panicInABurst lets the write pumps of some peers panic while others broadcast, on
+// one processor: who waits for such a pump waits for ever.
+func panicInABurst(s *scene) {
+	defer onOneProcessor()()
+	ann, bob := s.Connect("ann"), s.Connect("bob")
+	eves, _ := s.HandshakeAll("eve", 5, wstest.Request{})
+	s.Settle()
+	s.Did("the next write to each of them panics; ann and bob send 40 messages each in one go")
+	for _, eve := range eves {
+		eve.PanicNextWrite()
+	}
+	ann.SendRaw(inOneGo(texts("ann", 40)))
+	bob.SendRaw(inOneGo(texts("bob", 40)))
+	s.Pass(grace)
+	for _, p := range []*wstest.Peer{ann, bob} {
+		if n := len(p.Messages()); n != 80 {
+			s.FailBecause("who broadcasts waits for a write pump that has ended; or the panic of one ends others.",
+				"%s got %d of the 80 messages.", p.Name, n)
+		}
+	}
+	for _, eve := range eves {
+		eve.WantGone("something has panicked in her connection")
+	}
+	s.wantNil(s.shutDown(time.Minute))
 }
 
 // panicScene runs a scenario with a message handler that broadcasts, but panics
@@ -210,8 +238,8 @@ func (t *trial) panicScene(value any, play func(*scene)) {
 // panicText is what a message handler panics with, unless the scenario is about that.
 const panicText = "the test lets this handler panic"
 
-func panicking(server func() Server, value any) func(id, text string) {
-	return func(id, text string) {
+func panicking(server func() Server, value any) func(ctx context.Context, id, text string) {
+	return func(_ context.Context, id, text string) {
 		if text == "panic" {
 			panic(value)
 		}

@@ -254,7 +254,7 @@ func (c *session) readMessages(s *shardServer) error {
 	})
 
 	if s.cfg.OnJoin != nil {
-		s.cfg.OnJoin(c.id)
+		s.cfg.OnJoin(context.Background(), c.id)
 	}
 	for {
 		if err := c.expectLife(); err != nil {
@@ -271,7 +271,7 @@ func (c *session) readMessages(s *shardServer) error {
 		switch {
 		case c.isOver(): // only the peer's close frame is of interest
 		case s.cfg.OnMessage != nil:
-			s.cfg.OnMessage(c.id, string(data))
+			s.cfg.OnMessage(context.Background(), c.id, string(data))
 		default:
 			s.sessions.broadcast(&chatMessage{kind, data})
 		}
