@@ -60,7 +60,9 @@ func (h *Hub) Send(id string, m *Message) error {
 
 // Broadcast sends m to every client, to all in the same order. It does not wait for
 // any of them: one that has fallen behind the log is cut off. The error is ErrTooBig.
-func (h *Hub) Broadcast(m *Message) error { return h.log.Append(m) }
+func (h *Hub) Broadcast(m *Message) error {
+	return h.log.Append(m)
+}
 
 // Enter counts a connection that is about to be made. It reports false if the hub
 // is closed. Otherwise Leave must be called when the connection has ended, or was

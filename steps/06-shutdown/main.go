@@ -75,9 +75,9 @@ func run(ctx context.Context, args []string, stderr io.Writer) error {
 	case <-ctx.Done():
 	}
 
-	cfg.Log.Info("shutting down", "online", server.Online())
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownWait)
 	defer cancel()
+	cfg.Log.Info("shutting down", "online", server.Online())
 	return errors.Join(err, server.Shutdown(ctx), web.Shutdown(ctx))
 }
 

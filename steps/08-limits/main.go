@@ -62,11 +62,11 @@ func run(ctx context.Context, args []string, stderr io.Writer) error {
 	}
 	cfg.Log = slog.New(slog.NewTextHandler(stderr, nil))
 
-	tcp, err := net.Listen("tcp", addr)
+	listener, err := net.Listen("tcp", addr)
 	if err != nil {
 		return fmt.Errorf("%w (try -addr 127.0.0.1:0, which picks a free port)", err)
 	}
-	cfg.Log.Info("listening", "url", "http://"+tcp.Addr().String())
+	cfg.Log.Info("listening", "url", "http://"+listener.Addr().String())
 	if cfg.AnyOrigin {
 		cfg.Log.Warn("-dev: pages of any origin may connect")
 	}
@@ -74,7 +74,7 @@ func run(ctx context.Context, args []string, stderr io.Writer) error {
 	server := NewServer(cfg)
 	web := newHTTPServer(server, cfg.Log)
 	failed := make(chan error, 1)
-	go func() { failed <- web.Serve(newListener(tcp, cfg.Limits)) }()
+	go func() { failed <- web.Serve(newListener(listener, cfg.Limits)) }()
 	select {
 	case err = <-failed:
 	case <-ctx.Done():

@@ -36,7 +36,6 @@ const (
 	maxMessageSize = 32 << 10
 
 	// sendQueueSize is how many messages may wait for one peer.
-	// TODO(9.1): broadcasts come from the log now: 64 are enough.
 	sendQueueSize = 256
 )
 
@@ -160,8 +159,9 @@ func (c *Client) finished() bool {
 	}
 }
 
-// Send queues m for the peer. It does not block: a peer whose queue is full is
-// too slow, and is cut off.
+// Send queues m for this peer alone. It does not block: a peer whose queue is full is
+// too slow, and is cut off. Broadcasts do not go through the queue, so m may come
+// before or after those of the same moment.
 func (c *Client) Send(m *Message) error {
 	if c.finished() {
 		return ErrFinished
