@@ -14,10 +14,10 @@ import (
 )
 
 const (
-	senders   = 4  // of the clients send
+	senders   = 4  // of the clients send, if nothing else is said
 	inFlight  = 32 // handshakes at a time
 	ringSize  = 1 << 12
-	minSize   = 1 + 2 + 8 // of a message: a mark, the sender, its count
+	minSize   = 1 + 4 + 6 // of a message: a mark, the sender, its count
 	request   = "GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 	handshake = 20 * time.Second // for all clients together
 	patience  = time.Second      // without any delivery: then no more will come
@@ -49,8 +49,8 @@ type load struct {
 	clients []*client
 	joined  int // clients that have joined and are not gone
 
-	sent   [senders]int32
-	sentAt [senders][ringSize]time.Duration // by count
+	sent   []int32                    // by sender
+	sentAt []*[ringSize]time.Duration // by sender, and then by count
 	start  time.Time
 
 	delivered int
@@ -79,7 +79,7 @@ type client struct {
 	unparsed  []byte // the beginning of a frame
 	message   []byte // the fragments so far of a message that comes in several
 	unsent    []byte
-	next      [senders]int32 // the count that comes next
+	next      []int32 // the count that comes next, by sender
 	delivered int
 	disorder  int // messages that came again or too late
 	closeCode int // that the server told
@@ -94,10 +94,21 @@ func newLoad(port int, d dialect, size int) (*load, error) {
 	if err != nil {
 		return nil, fmt.Errorf("epoll: %w", err)
 	}
-	return &load{
+	l := &load{
 		port: port, dialect: d, size: max(size, minSize), epoll: epoll, start: time.Now(),
 		events: make([]unix.EpollEvent, 512), buf: make([]byte, 256<<10),
-	}, nil
+	}
+	l.setSenders(senders)
+	return l, nil
+}
+
+// setSenders lets the first n clients send. Call it before connect.
+func (l *load) setSenders(n int) {
+	l.sent = make([]int32, n)
+	l.sentAt = make([]*[ringSize]time.Duration, n)
+	for i := range l.sentAt {
+		l.sentAt[i] = new([ringSize]time.Duration)
+	}
 }
 
 func (l *load) now() time.Duration { return time.Since(l.start) }
@@ -156,9 +167,11 @@ func (l *load) untilAllHear() error {
 			return errors.New("a client was cut off")
 		}
 		if l.slowest(0) == l.sent[0] {
-			l.sent, l.delivered = [senders]int32{}, 0
+			clear(l.sent)
+			l.delivered = 0
 			for _, c := range l.clients {
-				c.next, c.delivered, c.disorder = [senders]int32{}, 0, 0
+				clear(c.next)
+				c.delivered, c.disorder = 0, 0
 			}
 			return nil
 		}
@@ -197,7 +210,7 @@ func (l *load) dial(c *client, options ...func(fd int) error) error {
 	if err != nil {
 		return fmt.Errorf("socket: %w", err)
 	}
-	*c = client{fd: fd, index: c.index, begun: l.now(), unparsed: c.unparsed[:0], message: c.message[:0], unsent: c.unsent[:0]}
+	*c = client{fd: fd, index: c.index, begun: l.now(), unparsed: c.unparsed[:0], message: c.message[:0], unsent: c.unsent[:0], next: make([]int32, len(l.sent))}
 	options = append(options, func(fd int) error {
 		return unix.Connect(fd, &unix.SockaddrInet4{Port: l.port, Addr: [4]byte{127, 0, 0, 1}})
 	}, func(fd int) error {
@@ -355,8 +368,8 @@ func (l *load) scan(c *client, payload []byte, now time.Duration) {
 		if at < 0 || len(found)-at < l.size {
 			break
 		}
-		sender, count := number(found[at+1:at+3]), number(found[at+3:at+minSize])
-		if sender < senders {
+		sender, count := number(found[at+1:at+5]), number(found[at+5:at+minSize])
+		if sender < len(l.sent) {
 			l.count(c, sender, int32(count), now)
 		}
 		found = found[at+l.size:]
@@ -400,17 +413,23 @@ func (l *load) queue(sender int, at time.Duration) {
 	l.sentAt[sender][count%ringSize] = at
 	c.unsent = appendHeader(c.unsent, 1, len(l.dialect.before)+l.size+len(l.dialect.after))
 	c.unsent = append(c.unsent, l.dialect.before...)
-	c.unsent = append(c.unsent, '#', byte('0'+sender/10), byte('0'+sender%10))
-	var digits [20]byte
-	text := strconv.AppendInt(digits[:0], int64(count), 10)
-	for range minSize - 3 - len(text) {
-		c.unsent = append(c.unsent, '0')
-	}
-	c.unsent = append(c.unsent, text...)
+	c.unsent = append(c.unsent, '#')
+	c.unsent = appendNumber(c.unsent, 4, sender)
+	c.unsent = appendNumber(c.unsent, 6, int(count))
 	for range l.size - minSize {
 		c.unsent = append(c.unsent, '.')
 	}
 	c.unsent = append(c.unsent, l.dialect.after...)
+}
+
+// appendNumber appends n in so many decimal digits.
+func appendNumber(b []byte, digits, n int) []byte {
+	var buf [20]byte
+	text := strconv.AppendInt(buf[:0], int64(n), 10)
+	for range digits - len(text) {
+		b = append(b, '0')
+	}
+	return append(b, text...)
 }
 
 func appendHeader(b []byte, opcode byte, size int) []byte {
@@ -454,7 +473,7 @@ func (l *load) settle() error {
 	last, count := l.now(), l.delivered
 	for {
 		done := true
-		for s := range senders {
+		for s := range l.sent {
 			done = done && l.slowest(s) == l.sent[s] && len(l.clients[s].unsent) == 0
 		}
 		if done || l.joined == 0 || l.now()-last > patience {
@@ -466,7 +485,7 @@ func (l *load) settle() error {
 		if l.delivered != count {
 			last, count = l.now(), l.delivered
 		}
-		for s := range senders {
+		for s := range l.sent {
 			l.flush(l.clients[s])
 		}
 	}

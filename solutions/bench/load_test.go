@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/binary"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 func message(t *testing.T, sender int, count int32) string {
 	t.Helper()
 	l := &load{size: messageSize, clients: make([]*client, senders)}
+	l.setSenders(senders)
 	l.clients[sender] = new(client)
 	l.sent[sender] = count
 	l.queue(sender, 0)
@@ -36,14 +38,15 @@ func TestMessagesAreFoundInAnyPieces(t *testing.T) {
 		frame(0x81, `{"push":{"pub":{"data":"`+message(t, 3, 0)+`"}}}`)
 	for size := 1; size <= len(stream); size++ {
 		l := &load{size: messageSize}
-		c := &client{fd: -1}
+		l.setSenders(senders)
+		c := &client{fd: -1, next: make([]int32, senders)}
 		for rest := stream; rest != ""; {
 			n := min(size, len(rest))
 			data := append(c.unparsed, rest[:n]...)
 			c.unparsed = append([]byte(nil), l.parse(c, data, 0)...)
 			rest = rest[n:]
 		}
-		if l.delivered != 5 || c.next != [senders]int32{3, 1, 0, 1} || c.disorder != 0 || len(c.unparsed) != 0 {
+		if l.delivered != 5 || !slices.Equal(c.next, []int32{3, 1, 0, 1}) || c.disorder != 0 || len(c.unparsed) != 0 {
 			t.Fatalf("read %d bytes at a time: %d messages, next %v, %d in disorder, %d bytes left; want 5, [3 1 0 1], 0, 0",
 				size, l.delivered, c.next, c.disorder, len(c.unparsed))
 		}
@@ -53,7 +56,8 @@ func TestMessagesAreFoundInAnyPieces(t *testing.T) {
 // A message that is missing is not counted, one that comes twice is disorder.
 func TestLossAndDisorderShow(t *testing.T) {
 	l := &load{size: messageSize}
-	c := &client{fd: -1, state: joined}
+	l.setSenders(senders)
+	c := &client{fd: -1, state: joined, next: make([]int32, senders)}
 	l.clients = []*client{c}
 	l.sent[0] = 5
 	for _, count := range []int32{0, 1, 3, 3, 2, 4} {
@@ -71,7 +75,8 @@ func TestLossAndDisorderShow(t *testing.T) {
 // To read a delivery allocates nothing.
 func TestReadingAllocatesNothing(t *testing.T) {
 	l := &load{size: messageSize}
-	c := &client{fd: -1, state: joined}
+	l.setSenders(senders)
+	c := &client{fd: -1, state: joined, next: make([]int32, senders)}
 	data := []byte(frame(0x81, message(t, 0, 0)))
 	if n := testing.AllocsPerRun(100, func() { l.parse(c, data, 0) }); n != 0 {
 		t.Errorf("%v allocations a message, want 0", n)

@@ -20,7 +20,11 @@ var scenarios = []scenario{
 	{"fanout", fanOut(window)},
 	{"deep", fanOut(deepWindow)},
 	{"rate", steady},
-	{"burst", burst},
+	{"burst", allAtOnce(receivers, senders, burstEach, messageSize)},
+	{"each", allAtOnce(receivers, receivers, 1, messageSize)},
+	{"each1k", allAtOnce(1000, 1000, 1, messageSize)},
+	{"each40", allAtOnce(receivers, receivers, burstEach, messageSize)},
+	{"large", allAtOnce(receivers, senders, burstEach, largest)},
 	{"flood", flood},
 	{"slow", slow},
 	{"churn", churn},
@@ -31,8 +35,9 @@ const (
 	receivers   = 200
 	many5000    = 5000
 	messageSize = 64
-	window      = 32  // messages that are under way in fan-out, of all senders together
-	deepWindow  = 240 // the same for servers with long queues; gorilla's chat has room for 256
+	largest     = 32 << 10 // of a message
+	window      = 32       // messages that are under way in fan-out, of all senders together
+	deepWindow  = 240      // the same for servers with long queues; gorilla's chat has room for 256
 	fanOutTime  = 1500 * time.Millisecond
 	warmUp      = 300 * time.Millisecond
 	perSecond   = 200 // messages, of all senders together
@@ -189,20 +194,24 @@ func steady(r *run) error {
 	return r.sustain(steadyTime, func(d time.Duration) error { return r.atRate(d, perSecond) })
 }
 
-// burst: the senders keep within the limits that 08-limits has by default, but use
-// all that they are allowed, all at once.
-func burst(r *run) error {
-	if err := r.join(receivers); err != nil {
+// allAtOnce: of so many clients some send each messages in the same moment, no more
+// than 08-limits has as a burst by default.
+func allAtOnce(clients, sending, each, size int) func(*run) error {
+	return func(r *run) error {
+		r.size = size
+		r.setSenders(sending)
+		if err := r.join(clients); err != nil {
+			return err
+		}
+		for s := range sending {
+			for range each {
+				r.queue(s, r.now())
+			}
+		}
+		err := r.measure(r.settle)
+		r.account()
 		return err
 	}
-	for s := range senders {
-		for range burstEach {
-			r.queue(s, r.now())
-		}
-	}
-	err := r.measure(r.settle)
-	r.account()
-	return err
 }
 
 // flood: the senders do not wait for anybody.

@@ -215,3 +215,20 @@ func (a *app) of(ctx context.Context, s workshop.Step, flags ...string) (verdict
 	fmt.Fprint(a.Out, a.screen.EndBar())
 	return v, err
 }
+
+// judged is of, and when all promises are kept, once more with the race detector:
+// what has no lock may go well a thousand times.
+func (a *app) judged(ctx context.Context, s workshop.Step, flags ...string) (verdict.Verdict, error) {
+	v, err := a.of(ctx, s, flags...)
+	if err != nil || !v.Whole() || v.Race || s.Number < screen.FirstRaces {
+		return v, err
+	}
+	if _, err := a.checkRace(ctx); err != nil {
+		v.NoRace = firstLine(err.Error()) + "."
+		return v, ctx.Err()
+	}
+	fmt.Fprint(a.Out, a.screen.Progress("All promises are kept. Once more, with the race detector ..."))
+	v, err = a.of(ctx, s, append(flags, "-race")...)
+	fmt.Fprint(a.Out, a.screen.EndBar())
+	return v, err
+}

@@ -90,7 +90,7 @@ func (a *app) test(ctx context.Context, args []string) error {
 		}
 		with = []string{"-race"}
 	}
-	v, err := a.of(ctx, s, with...)
+	v, err := a.judged(ctx, s, with...)
 	if err != nil {
 		return err
 	}

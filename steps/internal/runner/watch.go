@@ -79,7 +79,7 @@ func (w *watcher) run(ctx context.Context) error {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		v, err = w.of(ctx, w.step, "-count=1")
+		v, err = w.judged(ctx, w.step, "-count=1")
 	}()
 	for running := true; running; {
 		select {

@@ -91,16 +91,24 @@ func (s Screen) Report(v verdict.Verdict, all bool) string {
 		return b.String() + "Correct the first line that is named, and run the tests again.\n"
 	}
 	first, broken := v.FirstBroken()
+	with := 0 // promises of earlier steps that broke with one of this step
 	shown := 0
 	for _, p := range v.Promises {
 		if p.Step < v.Step.Number && p.Outcome == verdict.Kept {
 			continue
 		}
 		shown++
+		if p.Step < first.Step && p.Outcome == verdict.Broken && !all {
+			with++
+			continue
+		}
 		b.WriteString(s.line(p, p.Outcome == verdict.Broken && p.Name != first.Name && !all))
 		if p.Outcome == verdict.Broken && all {
 			b.WriteString("\n" + s.message(p) + "\n")
 		}
+	}
+	if with > 0 {
+		b.WriteString(s.Wrap(fmt.Sprintf("  with it, %s of earlier steps broke: most likely the same cause (test -all shows them)\n", count(with, "promise"))))
 	}
 	if earlier := len(v.Promises) - shown; earlier > 0 {
 		fmt.Fprintf(&b, "  and %s of earlier steps %s kept\n", count(earlier, "promise"), isAre(earlier))
@@ -150,9 +158,9 @@ func (s Screen) message(p verdict.Promise) string {
 	return strings.Replace(text, "Seen: ", s.paint(bold, "Seen: "), 1)
 }
 
-// firstRaces is the first step in which goroutines of different connections share
-// something: only the race detector sees every use without a lock.
-const firstRaces = 3
+// FirstRaces is the first step in which goroutines share something: only the race
+// detector sees every use without a lock.
+const FirstRaces = 2
 
 // action names the one thing to do next.
 func (s Screen) action(v verdict.Verdict) string {
@@ -161,13 +169,17 @@ func (s Screen) action(v verdict.Verdict) string {
 	switch {
 	case v.Whole():
 		next := fmt.Sprintf("go run ./steps diff %d", n)
-		switch {
-		case n >= firstRaces && !v.Race:
-			next = fmt.Sprintf("go run ./steps test -race %d (it needs a C compiler), then %s", n, next)
-		case n < contract.Steps:
+		if n < contract.Steps {
 			next += fmt.Sprintf(", then steps/%s/README.md", contract.Folders[n])
 		}
-		return s.paint(green, fmt.Sprintf("Step %d keeps all its promises.", n)) + " Next: " + next + "\n"
+		done := fmt.Sprintf("Step %d keeps all its promises.", n)
+		switch {
+		case v.Race:
+			done = fmt.Sprintf("Step %d keeps all its promises, and the race detector has seen nothing.", n)
+		case v.NoRace != "":
+			next += "\n" + s.Wrap("Nobody has looked for data races, which need not break a promise each time: "+v.NoRace)
+		}
+		return s.paint(green, done) + " Next: " + next + "\n"
 	case broken && first.Step < n:
 		return "Next: repair this promise of an earlier step, which the step kept before your change.\n"
 	case broken:

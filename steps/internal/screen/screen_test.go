@@ -102,19 +102,20 @@ func TestTheMapOfTheRealStepsFitsIn80Columns(t *testing.T) {
 }
 
 func TestReports(t *testing.T) {
-	earlier := step(2, "bbb")
-	earlier.Promises[0].Outcome = verdict.Broken
+	earlier, onlyEarlier := step(2, "bbb"), step(2, "kkk")
+	earlier.Promises[0].Outcome, onlyEarlier.Promises[0].Outcome = verdict.Broken, verdict.Broken
 	hung := step(2, "bnn")
 	hung.Notes = []string{"The server has hung in 2 promises, so the ones after them were not tried."}
 	trouble := step(1, "nnn")
 	trouble.Trouble = "steps/01-one/server.go:9:1: syntax error"
 	for name, v := range map[string]verdict.Verdict{
-		"report-broken":  step(2, "kbb"),
-		"report-earlier": earlier,
-		"report-hung":    hung,
-		"report-skipped": step(2, "ksk"),
-		"report-trouble": trouble,
-		"report-whole":   step(1, "kkk"),
+		"report-broken":       step(2, "kbb"),
+		"report-earlier":      earlier,
+		"report-only-earlier": onlyEarlier,
+		"report-hung":         hung,
+		"report-skipped":      step(2, "ksk"),
+		"report-trouble":      trouble,
+		"report-whole":        step(1, "kkk"),
 	} {
 		golden(t, name, Screen{}.Report(v, false))
 	}

@@ -11,7 +11,7 @@ import (
 	"example.com/wsworkshop/steps/contract"
 )
 
-var update = flag.Bool("update", false, "write starters.zip anew from the steps as they are")
+var update = flag.Bool("update", false, "write starters.txt anew from the steps as they are")
 
 const steps = "../.."
 
@@ -22,7 +22,7 @@ func TestTheArchiveHoldsTheStartersAsTheyAre(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile("starters.zip", data, 0o666); err != nil {
+		if err := os.WriteFile("starters.txt", []byte(data), 0o666); err != nil {
 			t.Fatal(err)
 		}
 		t.Skip("the archive is new; the next run tests it")
@@ -37,7 +37,7 @@ func TestTheArchiveHoldsTheStartersAsTheyAre(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !maps.Equal(got, want) {
-			t.Errorf("starters.zip has other files of steps/%s. If you have changed the starter, write it anew: go test ./steps/internal/starters -update", step)
+			t.Errorf("starters.txt has other files of steps/%s. If you have changed the starter, write it anew: go test ./steps/internal/starters -update", step)
 		}
 	}
 }

@@ -27,7 +27,11 @@ func Of(ctx context.Context, root string, s workshop.Step, flags []string, ended
 		return v, nil
 	}
 	all := make(results)
-	err := stream(ctx, root, all, ended, "go", append(append([]string{"test", "-json", onlyServer}, flags...), "./"+s.Folder())...)
+	var env []string
+	if v.Race {
+		env = append(os.Environ(), "CGO_ENABLED=1") // the race detector needs it
+	}
+	err := stream(ctx, root, env, all, ended, "go", append(append([]string{"test", "-json", onlyServer}, flags...), "./"+s.Folder())...)
 	if err != nil {
 		return Verdict{}, err
 	}
@@ -53,13 +57,13 @@ func withoutTests(root string, s workshop.Step) string {
 const startPatience = 20 * time.Second
 
 // stream runs a program that prints events, go test -json or test2json, in dir, and
-// reads them. It stops one whose tests do not begin.
-func stream(ctx context.Context, dir string, all results, ended func(string), program string, args ...string) error {
+// reads them. It stops one whose tests do not begin. env is as in [exec.Cmd].
+func stream(ctx context.Context, dir string, env []string, all results, ended func(string), program string, args ...string) error {
 	var complaints bytes.Buffer
 	running, stop := context.WithCancel(ctx)
 	defer stop()
 	cmd := exec.CommandContext(running, program, args...)
-	cmd.Dir, cmd.Stderr = dir, &complaints
+	cmd.Dir, cmd.Env, cmd.Stderr = dir, env, &complaints
 	system.Stoppable(cmd, stopSignal(program))
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
@@ -144,7 +148,7 @@ func (v *Verdict) runOwn(ctx context.Context, root, cache, test2json string) err
 	dir := filepath.Join(root, filepath.FromSlash(v.Step.Folder()))
 	program := filepath.Join(cache, v.Step.Name+".test"+exe())
 	pattern := fmt.Sprintf("-test.run=^%s$/^%d[.]", server, v.Step.Number)
-	err := stream(ctx, dir, all, nil, test2json, "-p", v.Step.Package(), program, "-test.v=test2json", pattern)
+	err := stream(ctx, dir, nil, all, nil, test2json, "-p", v.Step.Package(), program, "-test.v=test2json", pattern)
 	v.judge(all[v.Step.Package()])
 	return err
 }
@@ -162,7 +166,7 @@ func withEarlier(ctx context.Context, root string, verdicts []Verdict) error {
 		return nil
 	}
 	all := make(results)
-	if err := stream(ctx, root, all, nil, "go", args...); err != nil {
+	if err := stream(ctx, root, nil, all, nil, "go", args...); err != nil {
 		return err
 	}
 	for i, v := range verdicts {

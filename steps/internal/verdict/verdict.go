@@ -40,6 +40,7 @@ type Verdict struct {
 	Built    bool      // with Trouble: it does build, and ends before the tests begin
 	Notes    []string  // what the tests say besides
 	Race     bool      // the race detector has watched
+	NoRace   string    // why it could not
 }
 
 // Own returns how many promises the step adds, and how many of them it keeps. Those
@@ -74,14 +75,16 @@ func (v Verdict) Whole() bool {
 	})
 }
 
-// FirstBroken returns the first promise that is broken, if one is.
-func (v Verdict) FirstBroken() (Promise, bool) {
+// FirstBroken returns the first promise that is broken, if one is: of those that the
+// step adds, and only if it keeps these of the others. A mistake in what is being done
+// often breaks earlier promises with it, and their tests know less of its cause.
+func (v Verdict) FirstBroken() (first Promise, broken bool) {
 	for _, p := range v.Promises {
-		if p.Outcome == Broken {
-			return p, true
+		if p.Outcome == Broken && (!broken || p.Step == v.Step.Number && first.Step < p.Step) {
+			first, broken = p, true
 		}
 	}
-	return Promise{}, false
+	return first, broken
 }
 
 // newVerdict returns the verdict of a step whose promises from those of step

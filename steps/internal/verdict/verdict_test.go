@@ -46,8 +46,11 @@ func TestAVerdictTellsKeptFromBrokenAndNotReached(t *testing.T) {
 	if v.Earlier() != 1 || v.Whole() || v.Trouble != "" {
 		t.Errorf("earlier %d, whole %t, trouble %q; want 1, false, none", v.Earlier(), v.Whole(), v.Trouble)
 	}
-	if p, ok := v.FirstBroken(); !ok || p.Name != first[0].String() || p.Message != "Seen:     nothing\n  at all" {
-		t.Errorf("the first that is broken is %+v", p)
+	if p := v.Promises[0]; p.Outcome != Broken || p.Message != "Seen:     nothing\n  at all" {
+		t.Errorf("the first promise is %+v", p)
+	}
+	if p, ok := v.FirstBroken(); !ok || p.Name != own[1].String() {
+		t.Errorf("the first that is broken is %+v, and not the first of the step's own", p)
 	}
 	if last := v.Promises[len(v.Promises)-1]; last.Outcome != NotReached {
 		t.Errorf("the last is %s", last.Outcome)
