@@ -21,5 +21,7 @@ func start(cfg contract.Config) contract.Server {
 		Send: func(id, text string) error {
 			return server.hub.Send(id, &Message{Type: websocket.TextMessage, Data: []byte(text)})
 		},
+		Unknown:  ErrUnknownClient,
+		Finished: ErrFinished,
 	}
 }

@@ -29,6 +29,9 @@ func start(cfg contract.Config) contract.Server {
 		Send: func(id, text string) error {
 			return server.hub.Send(id, &Message{Type: websocket.TextMessage, Data: []byte(text)})
 		},
+		Unknown:  ErrUnknownClient,
+		Finished: ErrFinished,
+		TooSlow:  ErrTooSlow,
 		Broadcast: func(text []byte) error {
 			server.hub.Broadcast(&Message{Type: websocket.TextMessage, Data: text})
 			return nil

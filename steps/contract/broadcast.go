@@ -1,6 +1,7 @@
 package contract
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -24,6 +25,7 @@ var broadcast = []Promise{
 			t.scene(allAtOnce)
 			t.scene(toMany)
 			t.scene(halfAMessage)
+			t.scene(inOrderToMany)
 		},
 	},
 	{
@@ -47,6 +49,7 @@ var broadcast = []Promise{
 		test: func(t *trial) {
 			t.scene(evict)
 			t.scene(allOrCutOff)
+			t.scene(evictionIsLogged)
 		},
 	},
 	{
@@ -56,8 +59,10 @@ var broadcast = []Promise{
 			t.scene(evictThenLook)
 			if !t.Failed() { // by the race detector
 				t.scene(evictAtOnce)
+				t.scene(joinAndBroadcastAtOnce)
 			}
 		},
+		meets: true,
 	},
 	{
 		Task: "4.3", Name: "a peer that was cut off is neither heard nor sent to",
@@ -287,6 +292,10 @@ func sendUntilFull(s *scene) {
 		if err == nil && !refused && eve.Gone() {
 			s.FailBecause("Send returns nil where it ends the client. nil means that the message is in the queue.",
 				"Send returned nil for message %d, but it cut eve off instead of queueing it.", i+1)
+		}
+		if err != nil && !refused && s.TooSlow != nil && !errors.Is(err, s.TooSlow) {
+			s.FailBecause("another error is returned where the queue is full than where the connection had ended before; or it is wrapped with %v.",
+				"Send to eve, for whom too much waits, returned the error %q, and errors.Is(err, ErrTooSlow) is false.", err)
 		}
 		refused = refused || err != nil
 	}
@@ -559,7 +568,12 @@ func sendToNobodyCutOff(s *scene) {
 	s.Settle()
 	s.Did("Send(eve's id, ...) is called")
 	for range 20 { // a select with several ways out takes any of them
-		if s.Send(id, "hello") == nil {
+		err := s.Send(id, "hello")
+		if err != nil && s.Finished != nil && !errors.Is(err, s.Finished) {
+			s.FailBecause("Send returns another error than ErrFinished when done is closed.",
+				"Send to eve's id, whose connection has ended, returned the error %q, and errors.Is(err, ErrFinished) is false.", err)
+		}
+		if err == nil {
 			s.FailBecause("Send does not look first whether the connection has ended: a select with a case for that, and one for the queue, takes any of the two. Or finished still says false (4.3).",
 				"Send to eve's id returned no error, although her connection has ended: the message is in a queue that nobody will empty.")
 		}

@@ -72,6 +72,11 @@ type Server struct {
 	// step 9, says that it is too big; then nobody gets it.
 	Broadcast func(text []byte) error
 
+	// What Send's errors wrap, from step 3 on: no client has the id; its connection has
+	// ended; and from step 4, too much waits for it. Errors that are nil are not asked
+	// for.
+	Unknown, Finished, TooSlow error
+
 	// Shutdown ends all connections as [http.Server.Shutdown] does not. From
 	// step 6.
 	Shutdown func(context.Context) error

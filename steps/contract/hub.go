@@ -2,8 +2,11 @@ package contract
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"slices"
 	"strings"
@@ -38,6 +41,7 @@ var hub = []Promise{
 				s.Pass(grace)
 				s.wantCount(1, causeAddress, causeStays)
 			})
+			t.scene(t.twoServers)
 		},
 	},
 	{
@@ -47,8 +51,10 @@ var hub = []Promise{
 			t.scene(oneByOne)
 			if !t.Failed() { // by the race detector
 				t.scene(comeAndGo)
+				t.scene(joinAndLookUpAtOnce)
 			}
 		},
+		meets: true,
 	},
 	{
 		Task: "3.1", Name: "GET /online tells the count as JSON",
@@ -75,7 +81,11 @@ var hub = []Promise{
 	{
 		Task: "3.2", Name: "ids are unique UUIDs and every log record of a connection has its id",
 		cause: causeIDs,
-		test:  func(t *trial) { t.scene(logsIDs) },
+		test: func(t *trial) {
+			t.scene(logsIDs)
+			t.scene(reachableWhenConnected)
+			idsOfTwoProcesses(t)
+		},
 	},
 	{
 		Task: "3.3", Name: "a message to one id reaches that peer and no other",
@@ -84,6 +94,7 @@ var hub = []Promise{
 			t.scene(sendToOne)
 			t.scene(sendToStalled)
 			t.scene(sendAndReset)
+			t.scene(sendToUnknown)
 			if t.step < 4 { // from then on Send refuses what has no room, which 4.2 is about
 				t.scene(sendTooMuch)
 				t.scene(sendToSlow)
@@ -401,6 +412,41 @@ func sendToOne(s *scene) {
 	s.Settle()
 	if got := bob.Messages(); len(got) > 0 {
 		s.Fail("bob got %s, which was not for him.", got[0])
+	}
+}
+
+// sendToUnknown asks what the error of Send is.
+func sendToUnknown(s *scene) {
+	if s.Unknown == nil {
+		return
+	}
+	s.Did("Send(an id that nobody has, ...) is called")
+	if err := s.sendToNobody(unknownID); !errors.Is(err, s.Unknown) {
+		s.FailBecause("the error is wrapped with %v, which only takes its text, or is another one. %w keeps it.",
+			"Send to an id that nobody has returned the error %q, and errors.Is(err, ErrUnknownClient) is false: no caller can tell it from others.", err)
+	}
+}
+
+// twoServers looks whether a second server in the same program has clients of its own.
+func (t *trial) twoServers(s *scene) {
+	other := t.start(Config{Log: slog.New(slog.DiscardHandler)})
+	defer other.end()
+	ann := s.Connect("ann")
+	s.talk(ann, "hello")
+	s.Did("a second server is made in the same program; nobody connects to it")
+	w := httptest.NewRecorder()
+	other.HTTP.Handler.ServeHTTP(w, httptest.NewRequest("GET", "/online", nil))
+	const cause = "the hub, or its map, is a variable of the package, which all servers share. Each server makes its own, in NewServer."
+	var count struct{ Online int }
+	if err := json.Unmarshal(w.Body.Bytes(), &count); err != nil || count.Online != 0 {
+		s.FailBecause(cause, "GET /online of the second server says %s.", strings.TrimSpace(w.Body.String()))
+	}
+	if other.Broadcast != nil {
+		other.Broadcast([]byte("from the second server"))
+		s.Settle()
+		if got := ann.Messages(); len(got) > 0 {
+			s.FailBecause(cause, "ann, who is connected to the first server, got %s.", got[0])
+		}
 	}
 }
 

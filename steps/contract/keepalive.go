@@ -136,6 +136,7 @@ var keepalive = []Promise{
 				}
 				s.talk(ann, "good morning")
 			})
+			t.scene(pongsWithPayload)
 		},
 	},
 	{
@@ -244,6 +245,7 @@ var keepalive = []Promise{
 						"ann's connection is still open on the server's side, and bob has not got her message. She does not read the pong that she has asked for, and like each write it may take %v.", writeWait)
 				}
 			})
+			t.scene(longPings)
 		},
 	},
 }

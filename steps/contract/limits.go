@@ -56,6 +56,7 @@ var limits = []Promise{
 			})
 			t.scene(oneLock)
 			t.scene(lastSlot)
+			caps(t)
 		},
 		meets: true,
 	},
@@ -130,6 +131,8 @@ var limits = []Promise{
 					s.Fail("%d handshakes were let in within 10 s, and not %d: %d at once, and %d a second.", in, most, handshakeBurst, handshakeRate)
 				}
 			})
+			slowHandshakes(t)
+			limitFlags(t)
 		},
 	},
 	{
@@ -188,6 +191,7 @@ var limits = []Promise{
 				ann.WantOpen("she is slow, not dead")
 				bob.WantOpen("he has done nothing")
 			})
+			slowMessages(t)
 		},
 	},
 	{
@@ -552,6 +556,9 @@ func forwarded(t *trial) {
 		full(s, via("10.8.8.1", "::ffff:203.0.113.7"), "::ffff:203.0.113.7 is 203.0.113.7")
 		full(s, via("10.8.8.1", "203.0.113.7, 10.8.8.9"), "10.8.8.9 is a trusted proxy too: the client stands left of it")
 		full(s, via("::ffff:10.8.8.1", "203.0.113.7"), "::ffff:10.8.8.1 is the trusted proxy 10.8.8.1")
+		full(s, via("10.8.8.1", "203.0.113.7:4711"), "a proxy may write the port behind the address")
+		full(s, via("10.8.8.1", "[::ffff:203.0.113.7]:4711"), "a proxy may write brackets and a port")
+		full(s, via("10.8.8.1", "[::ffff:203.0.113.7]"), "a proxy may write brackets without a port")
 		free(s, via("10.8.8.1", "203.0.113.8"), "203.0.113.8 has no connection, and only shares the proxy")
 		free(s, via("203.0.113.9", "203.0.113.7"), "203.0.113.9 is no trusted proxy, and counts for itself")
 		for _, odd := range []string{"", "unknown", "203.0.113.7, nonsense, "} {
@@ -637,7 +644,7 @@ func forgetting(t *trial) {
 		}
 	})
 	t.scene(func(s *scene) {
-		const each, rounds = 400, 20
+		const each, rounds = 2500, 6
 		// The runtime keeps what it needs for as many goroutines as there were at
 		// once. A server may have a timer for each address, and all go off together.
 		var timers sync.WaitGroup
@@ -678,6 +685,8 @@ func forgetting(t *trial) {
 				"after %d hours the server needs much more memory than after two: it remembers all addresses.", rounds)
 		}
 	})
+	t.scene(forgetJustInTime)
+	t.scene(forgetWhileEntering)
 	t.scene(func(s *scene) { // a table that is not there does not grow: it must count, too
 		s.fill("10.9.0.1")
 		s.Pass(time.Hour)

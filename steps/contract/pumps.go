@@ -248,6 +248,7 @@ var pumps = []Promise{
 			})
 			t.scene(eachWriteItsTime)
 			t.scene(nobodyToTell)
+			t.scene(bigForTheDeaf)
 		},
 	},
 	{
@@ -271,8 +272,8 @@ var pumps = []Promise{
 			t.scene(func(s *scene) {
 				ann := s.Connect("ann")
 				ann.StopReading()
-				s.Did("ann sends 100 messages: her queue is full, and the read pump waits for room in it")
-				for _, text := range texts("message", 100) {
+				s.Did("ann sends %d messages: her queue is full, and the read pump waits for room in it", 2*sendQueueSize)
+				for _, text := range texts("message", 2*sendQueueSize) {
 					ann.SendQuietly(text)
 				}
 				s.Pass(writeWait + grace)
@@ -393,9 +394,12 @@ var pumps = []Promise{
 				ann.SendRaw([]byte{0x88, 0x80, 0, 0, 0, 0})
 				s.wantAnswer(ann, 1005)
 			})
-			if t.step < 9 { // from then on 9.2 is about a write that is cut off
+			if t.step < 9 { // from then on one write may have many messages
 				t.scene(closeDuringWrite)
 			}
+			t.scene(notUTF8Anywhere)
+			t.scene(deafToTheEnd)
+			t.scene(endIsLogged)
 		},
 	},
 }
@@ -719,7 +723,7 @@ func inOneGo(texts []string) (frames []byte) {
 // on its way. A machine that is very busy may be slower than closeWait, so one
 // good end of three will do; a server that does it wrong has none, for the
 // message is larger than all that the system holds between two sockets.
-func tooBigOverTCP(n *wstest.Network) {
+func tooBigOverTCP(n *wstest.Network, _ Server) {
 	const frames = 3 // hello, the big one, and the answer to the close frame
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()

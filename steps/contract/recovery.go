@@ -20,6 +20,14 @@ import (
 // recovery is the contract of step 7: a panic ends one connection and no other.
 var recovery = []Promise{
 	{
+		Task: "7.1", Name: "the hooks are called in order for one peer, at once for two, and in place of the broadcast",
+		cause: "join and handle of the Server do not call Config.OnJoin and Config.OnMessage, or call them elsewhere than in the peer's own read pump.",
+		test: func(t *trial) {
+			hooksInOrder(t)
+			hooksSideBySide(t)
+		},
+	},
+	{
 		Task: "7.1", Name: "a panic in the message handler ends that connection only",
 		cause: "nothing recovers in the goroutine that calls the handler. A panic that nobody recovers ends the whole program, and only the goroutine in which it happens can recover it, in a deferred function that itself calls recover. Or the panic is recovered, but the connection goes on: it must end as with an error. Or guard does not set its result err. Or a lock was held while the handler ran, and the panic has left it locked. Or some panics are let through: recover from all of them, whatever their value.",
 		test: func(t *trial) {
@@ -122,6 +130,10 @@ var recovery = []Promise{
 			ann, bob := p.Connect("ann"), p.Connect("bob")
 			ann.Send("panic")
 			p.Did("its handler panics")
+			bob.Send("hello?")
+			if bob.HasTextBy("hello?", "panic") {
+				p.FailBecause("handle does not call OnMessage.", "nothing has panicked: the message was broadcast, and the hook was not called.")
+			}
 			ann.WaitClose() // now the panic is over, whatever it did
 			bob.Send("hello")
 			if !bob.HasText("hello") {
@@ -192,6 +204,7 @@ var recovery = []Promise{
 				}
 				bob.WantOpen("nothing has panicked in his connection")
 			})
+			queuedBeforePanic(t)
 			t.sceneWith(Config{OnJoin: func(context.Context, string) { panic("the test lets this hook panic") }}, func(s *scene) {
 				ann := s.Connect("ann")
 				s.Did("the hook panics for her")

@@ -198,12 +198,12 @@ func (s Server) end() {
 }
 
 // overTCP runs a scenario over loopback TCP, in real time.
-func (t *trial) overTCP(play func(*wstest.Network)) {
+func (t *trial) overTCP(play func(*wstest.Network, Server)) {
 	var server Server
 	wstest.RunTCP(t.T, t.about, func(log *wstest.Log) *http.Server {
 		server = t.start(Config{Log: log.Logger()})
 		return server.HTTP
-	}, play)
+	}, func(n *wstest.Network) { play(n, server) })
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -181,7 +182,15 @@ var shutdown = []Promise{
 						"the server has closed ann's connection less than %v after its close frame. She has %v to answer.", closeWait/2, closeWait)
 				}
 			})
+			if t.step < 9 { // from then on what is broadcast waits in the log: 9.3
+				t.scene(allThatWaits)
+			}
+			if !t.Failed() {
+				t.scene(t.closeMeetsJoin)
+			}
+			t.overTCP(slowReaderOverTCP)
 		},
+		meets: true,
 	},
 	{
 		Task: "6.3", Name: "Shutdown returns nil when every pump has ended and the count is 0",
@@ -594,6 +603,9 @@ func signals(t *trial) {
 			return // the other signal would only say so again
 		}
 	}
+	t.Run("an answer under way", func(sub *testing.T) {
+		answerUnderWay(&trial{T: sub, about: t.about, step: t.step, start: t.start}, func(p *wstest.Process) { p.Signal(syscall.SIGTERM) })
+	})
 	t.Run("a second signal", func(sub *testing.T) {
 		for try := 1; ; try++ { // a machine that is very busy may be slower than closeWait: one good end of three will do
 			p := wstest.StartProcess(sub, t.about, "program")
@@ -648,4 +660,29 @@ func lastWords(p *wstest.Process) string {
 		return last
 	}
 	return "nothing"
+}
+
+// slowReaderOverTCP closes while there is much that the peer has not read yet.
+func slowReaderOverTCP(n *wstest.Network, server Server) {
+	const all = 24 // of 30,000 bytes: not more than the system holds between two sockets
+	conn := n.Dial("ann")
+	conn.SetReadBuffer(1 << 20)
+	conn.Write(wstest.Request{}.Bytes("/ws"))
+	in := bufio.NewReader(conn)
+	if answer, err := http.ReadResponse(in, nil); err != nil || answer.StatusCode != http.StatusSwitchingProtocols {
+		n.Fail("ann could not connect: %v.", err)
+	}
+	conn.Write(inOneGo([]string{"hello"}))
+	if _, err := io.ReadFull(in, make([]byte, 2+len("hello"))); err != nil {
+		n.Fail("ann's message did not come back: %v.", err)
+	}
+	n.Did("%d messages of 30,000 bytes are broadcast; ann sends a close frame, and then reads", all)
+	for range all {
+		server.Broadcast([]byte(long(30_000)))
+	}
+	conn.Write(closeFrame(1000, ""))
+	if got, err := io.ReadAll(in); err != nil {
+		n.FailBecause("the socket is reset when it is closed (SetLinger(0)): what the system still has for the peer is thrown away then.",
+			"ann got %d bytes, and then, instead of the end: %v.", len(got), err)
+	}
 }

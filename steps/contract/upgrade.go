@@ -51,6 +51,10 @@ var upgrade = []Promise{
 					s.wantEcho(ann, f)
 				}
 			})
+			t.scene(nothingInIt)
+			if t.step == 1 { // from then on 2.4 is about it
+				t.scene(closeIsAnswered)
+			}
 			t.scene(func(s *scene) {
 				ann, bob := s.Connect("ann"), s.Connect("bob")
 				s.Pass(pongWait / 2)
@@ -183,6 +187,21 @@ const (
 	causeDev = "Config.AnyOrigin, which -dev sets, is not looked at."
 )
 
+// closeIsAnswered lets a peer close (RFC 6455, section 5.5.1).
+func closeIsAnswered(s *scene) {
+	for _, code := range []int{1000, 4321} {
+		ann := s.Connect("ann")
+		s.talk(ann, "hello")
+		ann.Close(code, "bye")
+		closing, ok := ann.WaitClose()
+		if !ok || closing.CloseCode() != code && closing.CloseCode() != 1000 {
+			s.FailBecause("a close handler of your own replaces gorilla's, which answers. Without one, ReadMessage does it.",
+				"ann's close frame was not answered with one.")
+		}
+		s.Pass(grace)
+	}
+}
+
 func origins(t *trial) {
 	cfg := Config{Origins: []string{"https://good.example", "http://dev.example:3000"}}
 	t.sceneWith(cfg, func(s *scene) {
@@ -247,6 +266,22 @@ func origins(t *trial) {
 		s.Pass(time.Second)
 		s.wantRefusedFor(causeSwitch, localhost, "http://localhost:3000", "its port is not that of the own host")
 	})
+	t.sceneWith(cfg, func(s *scene) {
+		const cause = "ports are compared as they are written. The port that is the default of the origin's scheme (80 for http, 443 for https) may be written or not, on both sides."
+		for _, o := range []struct{ host, origin string }{
+			{"server.example:443", "https://server.example"},
+			{"server.example:80", "http://server.example"},
+			{"server.example", "http://server.example:80"},
+			{"server.example", "https://server.example:443"},
+			{"other.example", "https://good.example:443"},
+		} {
+			if peer, answer := s.Handshake("ann", from(o.host, o.origin)); peer == nil {
+				s.FailBecause(cause, "%s. The origin %s is allowed when the server is reached as %s.", answer, o.origin, o.host)
+			}
+		}
+		s.wantRefusedFor(cause, "server.example:443", "http://server.example", "443 is not the default port of http")
+		s.wantRefusedFor(cause, "server.example:80", "https://server.example", "80 is not the default port of https")
+	})
 	t.sceneWith(Config{AnyOrigin: true}, func(s *scene) {
 		s.Did("the server is in development mode: any origin may connect")
 		for _, origin := range []string{"https://evil.example", "null"} {
@@ -255,6 +290,7 @@ func origins(t *trial) {
 			}
 		}
 	})
+	originFlags(t)
 }
 
 // localhost is what a browser on the server's own machine calls the server.

@@ -19,6 +19,7 @@ type Log struct {
 
 type logStore struct {
 	slow atomic.Bool // see Slow
+	told atomic.Pointer[func(Record)]
 
 	mu      sync.Mutex // guards records
 	records []Record
@@ -51,6 +52,10 @@ func (l *Log) Records() []Record {
 // wait: a server may log under a lock, and that would stop the time of a bubble.
 func (l *Log) Slow() { l.store.slow.Store(true) }
 
+// OnRecord lets f be called for each record from now on, before the server that logs
+// goes on. f must not wait.
+func (l *Log) OnRecord(f func(Record)) { l.store.told.Store(&f) }
+
 // Clear forgets all records.
 func (l *Log) Clear() {
 	l.store.mu.Lock()
@@ -72,8 +77,11 @@ func (l *Log) Handle(_ context.Context, r slog.Record) error {
 		}
 	}
 	l.store.mu.Lock()
-	defer l.store.mu.Unlock()
 	l.store.records = append(l.store.records, record)
+	l.store.mu.Unlock()
+	if f := l.store.told.Load(); f != nil {
+		(*f)(record)
+	}
 	return nil
 }
 

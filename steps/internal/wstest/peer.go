@@ -416,6 +416,19 @@ func (p *Peer) WaitText(text string) {
 	}
 }
 
+// HasTextBy waits for the text last, and reports whether text has come before it.
+func (p *Peer) HasTextBy(last, text string) bool {
+	for {
+		f, ok := p.Next()
+		switch {
+		case !ok || string(f.Payload) == last:
+			return false
+		case string(f.Payload) == text:
+			return true
+		}
+	}
+}
+
 // HasText reports whether this text message comes, whatever comes before it.
 func (p *Peer) HasText(text string) bool {
 	for {

@@ -15,8 +15,13 @@ import (
 	"time"
 )
 
-// processVar names, in a child process, what it is to be.
-const processVar = "WSWORKSHOP_PROCESS"
+const (
+	// processVar names, in a child process, what it is to be.
+	processVar = "WSWORKSHOP_PROCESS"
+
+	// flagsVar has the program's flags, each in a line of its own.
+	flagsVar = "WSWORKSHOP_FLAGS"
+)
 
 // realPatience bounds what a real process and a real network may take. Nothing
 // comes near it, unless it never comes at all.
@@ -32,7 +37,10 @@ func Become(kind string, main func()) {
 		io.Copy(io.Discard, os.Stdin)
 		os.Exit(3)
 	}()
-	os.Args = []string{"server", "-addr", "127.0.0.1:0"}
+	os.Args = append([]string{"server", "-addr", "127.0.0.1:0"}, strings.Split(os.Getenv(flagsVar), "\n")...)
+	if os.Getenv(flagsVar) == "" {
+		os.Args = os.Args[:3]
+	}
 	main()
 	os.Exit(0)
 }
@@ -79,8 +87,9 @@ type Process struct {
 }
 
 // StartProcess runs the current test's program once more, so that it becomes a
-// server: the test must call [Become] first of all.
-func StartProcess(t *testing.T, about About, kind string) *Process {
+// server with these flags beside its address: the test must call [Become] first of
+// all.
+func StartProcess(t *testing.T, about About, kind string, flags ...string) *Process {
 	program, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -95,7 +104,7 @@ func StartProcess(t *testing.T, about About, kind string) *Process {
 		changed: make(chan struct{}, 1),
 	}
 	p.tail = p.lastLines
-	p.cmd.Env = append(os.Environ(), processVar+"="+kind, quickRaceExit())
+	p.cmd.Env = append(os.Environ(), processVar+"="+kind, flagsVar+"="+strings.Join(flags, "\n"), quickRaceExit())
 	stdin, err := p.cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -108,7 +117,7 @@ func StartProcess(t *testing.T, about About, kind string) *Process {
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	p.Did("the program is started, in a process of its own")
+	p.Did("the program is started, in a process of its own%s", strings.Join(append([]string{""}, flags...), " "))
 	p.exited.Go(func() {
 		lines := bufio.NewScanner(stderr)
 		for lines.Scan() {
@@ -134,6 +143,11 @@ func (p *Process) signal() {
 	case p.changed <- struct{}{}:
 	default:
 	}
+}
+
+// WaitLine waits for a match on standard error, and returns it.
+func (p *Process) WaitLine(pattern *regexp.Regexp) string {
+	return p.wantLine(pattern, "it should say "+pattern.String())
 }
 
 // wantLine demands a line on standard error that matches, and returns the match.
@@ -185,6 +199,27 @@ func (n *Network) Dial(name string) *net.TCPConn {
 	n.t.Cleanup(func() { conn.Close() })
 	conn.SetDeadline(time.Now().Add(30 * time.Second))
 	return conn.(*net.TCPConn)
+}
+
+// Handshake sends a handshake and returns the status of the answer, 0 if there is
+// none. What it has opened stays open until the end of the test.
+func (n *Network) Handshake(r Request) (status int) {
+	n.Did("%s", describe("a peer", r))
+	conn, err := net.DialTimeout("tcp", n.addr, realPatience)
+	if err != nil {
+		return 0
+	}
+	n.t.Cleanup(func() { conn.Close() })
+	conn.SetDeadline(time.Now().Add(realPatience))
+	if r.Host == "" {
+		r.Host = n.addr
+	}
+	conn.Write(r.Bytes("/ws"))
+	answer, _, _, err := readAnswer(conn)
+	if err != nil {
+		return 0
+	}
+	return answer.StatusCode
 }
 
 // Connect lets a peer connect, and demands that it succeeds.

@@ -1,0 +1,130 @@
+package contract
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"example.com/wsworkshop/steps/internal/wstest"
+)
+
+// This file has the scenes about the hooks, when nothing panics.
+
+// calls is what hooks have been called with, in order.
+type calls struct {
+	mu  sync.Mutex // guards all
+	all []string
+}
+
+func (c *calls) add(format string, args ...any) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.all = append(c.all, fmt.Sprintf(format, args...))
+}
+
+func (c *calls) list() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.all)
+}
+
+// hooksInOrder looks at the calls for one peer: what comes when, and what is left to
+// the hook alone.
+func hooksInOrder(t *trial) {
+	var seen calls
+	var running, most int
+	t.sceneFrom(func(*scene) Config {
+		seen = calls{}
+		return Config{
+			OnJoin: func(_ context.Context, id string) {
+				time.Sleep(time.Second) // a message comes meanwhile
+				seen.add("join")
+			},
+			OnMessage: func(_ context.Context, id, text string) {
+				seen.mu.Lock()
+				running++
+				most = max(most, running)
+				seen.mu.Unlock()
+				time.Sleep(10 * time.Millisecond)
+				seen.add("%s", text)
+				seen.mu.Lock()
+				running--
+				seen.mu.Unlock()
+			},
+		}
+	}, func(s *scene) {
+		ann := s.Connect("ann")
+		s.Did("ann sends five messages at once, one of them binary, while the hook of her joining still runs")
+		for _, f := range []wstest.Frame{wstest.Text("1"), wstest.Binary("2"), wstest.Text("3"), wstest.Binary(""), wstest.Text("5")} {
+			ann.SendRaw(f.Bytes())
+		}
+		s.Pass(10 * time.Second)
+		if got, want := seen.list(), []string{"join", "1", "2", "3", "", "5"}; !slices.Equal(got, want) {
+			cause := "OnJoin runs in a goroutine of its own, or is called after the first message was read; or OnMessage gets text only."
+			if len(got) == 0 {
+				cause = "Config.OnJoin and Config.OnMessage are not called: join and handle do that (7.1)."
+			}
+			s.FailBecause(cause, "the hooks were called in this order: %q. It should be %q.", got, want)
+		}
+		if most > 1 {
+			s.FailBecause("each message is handled in a goroutine of its own. The calls for one peer come one after the other.",
+				"the hook ran %d times at once for one peer.", most)
+		}
+		if got := ann.Messages(); len(got) > 0 {
+			s.FailBecause("the message is broadcast as well. The hook takes the place of the broadcast.",
+				"ann got %s, although the hook sends nothing.", got[0])
+		}
+	})
+}
+
+// hooksSideBySide lets the hook of one peer wait for that of another.
+func hooksSideBySide(t *trial) {
+	bobSpoke := make(chan struct{})
+	t.sceneFrom(func(*scene) Config {
+		bobSpoke = make(chan struct{})
+		return Config{OnMessage: func(_ context.Context, _, text string) {
+			switch text {
+			case "wait":
+				<-bobSpoke
+			case "go on":
+				close(bobSpoke)
+			}
+		}}
+	}, func(s *scene) {
+		ann, bob := s.Connect("ann"), s.Connect("bob")
+		s.Did("the hook waits for ann until bob has said something")
+		ann.SendQuietly("wait")
+		s.Settle()
+		bob.SendQuietly("go on")
+		s.Settle()
+		select {
+		case <-bobSpoke:
+		default:
+			// End it, or the bubble does not.
+			defer close(bobSpoke)
+			s.FailBecause("a lock is held while the hook runs, or all messages go through one goroutine. The calls for different peers come at the same time.",
+				"bob's message was not handed on while the hook for ann had not returned.")
+		}
+	})
+}
+
+// queuedBeforePanic lets a handler send to its own peer, and then panic.
+func queuedBeforePanic(t *trial) {
+	t.sceneFrom(func(s *scene) Config {
+		return Config{OnMessage: func(_ context.Context, id, text string) {
+			for _, answer := range texts("answer", 5) {
+				s.Send(id, answer)
+			}
+			panic(panicText)
+		}}
+	}, func(s *scene) {
+		ann := s.Connect("ann")
+		s.Did("ann sends something; the handler sends her five answers, and panics")
+		ann.SendQuietly("hello")
+		s.Settle()
+		ann.WantText(texts("answer", 5)...)
+		ann.WantClose(1011)
+	})
+}
