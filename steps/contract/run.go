@@ -69,7 +69,8 @@ func Run(t *testing.T, step int, start func(Config) Server) {
 				}
 				about := wstest.About{Promise: promise.String(), Cause: promise.cause, Read: readAbout(n, promise), Panics: n == 7, Lax: promise.lax}
 				if n < step { // it is no task of that lesson that is being done
-					about.Broken = fmt.Sprintf("steps/%s/README.md#mistakes-and-their-symptoms", Folders[step-1])
+					about.Step = step
+					about.Read = fmt.Sprintf("steps/%s/README.md#mistakes-and-their-symptoms", Folders[step-1])
 				}
 				if children != nil {
 					children.Run(t, about)

@@ -100,23 +100,51 @@ func (b *Bench) whereBlocked() string {
 	return list(blocked)
 }
 
-// panicked tells of a panic that net/http has recovered: of a handler, which ends
-// its connection without a word.
+// panicked tells of a panic that somebody has recovered, and that only the log tells
+// of: net/http, for a handler, or the server itself. What the test has made panic is
+// no news.
 func (b *Bench) panicked() string {
 	for _, r := range b.Log.Records() {
-		said, ok := strings.CutPrefix(r.Message, "http: panic serving ")
-		if !ok {
-			continue
+		if said, ok := strings.CutPrefix(r.Message, "http: panic serving "); ok {
+			_, said, _ = strings.Cut(said, ": ")
+			what, dump, _ := strings.Cut(said, "\n")
+			what = "\nServeHTTP has panicked: " + what
+			if place := ownCalls(dump); place != "" {
+				what += ", in " + place
+			}
+			return what
 		}
-		_, said, _ = strings.Cut(said, ": ")
-		what, dump, _ := strings.Cut(said, "\n")
-		what = "\nServeHTTP has panicked: " + what
-		if place, ok := firstOwn(dump); ok {
-			what += ", in " + place.String()
+		var what []string
+		place := ""
+		for _, a := range r.Attrs {
+			text := a.Value.String()
+			if dump, ok := a.Value.Any().([]byte); ok {
+				text = string(dump)
+			}
+			if calls := ownPanic(text); calls != "" {
+				place = calls
+			} else if a.Key != "id" {
+				what = append(what, short(text, 100))
+			}
 		}
-		return what
+		if place != "" && !strings.Contains(r.String(), "the test lets") {
+			return fmt.Sprintf("\nThe server has recovered a panic, and its log says: %s (%s), in %s", r.Message, strings.Join(what, ", "), place)
+		}
 	}
 	return ""
+}
+
+// ownPanic returns who has panicked, from the stack that was taken when the panic was
+// recovered, or "" if dump is none.
+func ownPanic(dump string) string {
+	_, after, ok := strings.Cut(dump, "\npanic(")
+	if !ok || !strings.HasPrefix(dump, "goroutine ") {
+		return ""
+	}
+	header, _, _ := strings.Cut(dump, "\n")
+	_, after, _ = strings.Cut(after, "\n") // the place of panic itself
+	_, after, _ = strings.Cut(after, "\n")
+	return ownCalls(header + "\n" + after)
 }
 
 // Serve starts the server under test. stop, which may be nil, ends what the

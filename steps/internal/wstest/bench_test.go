@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"regexp"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -153,7 +154,7 @@ func TestPanicThatNetHTTPRecoversIsTold(t *testing.T) {
 		ann.Send("hello")
 		ann.WantText("hello")
 	}, "ann got no text \"hello\": the connection ended without a close frame (a browser calls this 1006).\n"+
-		"ServeHTTP has panicked: runtime error: invalid memory address or nil pointer dereference, in Dereferences (wrong.go:N)")
+		"ServeHTTP has panicked: runtime error: invalid memory address or nil pointer dereference, in Dereferences (wrong.go:N), called by Server.func1 (wrong.go:N)")
 }
 
 func TestGoroutineLeftBehindIsReported(t *testing.T) {
@@ -210,4 +211,24 @@ func TestBytesThatAreNoFrameAreReported(t *testing.T) {
 func TestComplaintOfNetHTTPIsReported(t *testing.T) {
 	wantReport(t, wrong.AnswersTwice(), func(b *Bench) { b.Get("/") },
 		`net/http complains in the server's log: ERROR "http: superfluous response.WriteHeader call from example.com/wsworkshop/steps/internal/wstest/testdata/wrong.AnswersTwice.func1 (wrong.go:N)"`)
+}
+
+// A panic that the server recovers itself is in its log only, and what is seen is often
+// something else.
+func TestPanicThatTheServerRecoversIsTold(t *testing.T) {
+	log := NewLog()
+	func() {
+		defer func() {
+			if v := recover(); v != nil {
+				log.Logger().Error("panic", "where", "read pump", "value", v, "stack", string(debug.Stack()))
+			}
+		}()
+		wrong.Dereferences(nil)
+	}()
+	b := &Bench{Log: log}
+	got := lineNumber.ReplaceAllString(b.panicked(), ".go:N")
+	want := "\nThe server has recovered a panic, and its log says: panic (read pump, runtime error: invalid memory address or nil pointer dereference), in Dereferences (wrong.go:N)"
+	if got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
 }

@@ -283,12 +283,12 @@ func translate(output string, limit time.Duration) (said, cause string, also boo
 	if crash := crashLine.FindStringSubmatch(output); crash != nil {
 		what, _, _ := strings.Cut(crash[2], " [recovered")
 		said := fmt.Sprintf("the whole program died: %s: %s", crash[1], what)
-		if place, ok := firstOwn(output[strings.Index(output, crash[0]):]); ok {
-			said += fmt.Sprintf("\nin %s", place)
+		if place := ownCalls(output[strings.Index(output, crash[0]):]); place != "" {
+			said += "\nin " + place
 		}
 		for _, e := range explanations {
 			if strings.Contains(what, e.says) {
-				return said + "\nThat is: " + e.means + ".", "", true
+				return said + "\nThat is: " + e.means + ".", "", false
 			}
 		}
 		return said + ".", "", true
@@ -307,15 +307,16 @@ func translate(output string, limit time.Duration) (said, cause string, also boo
 		"one connection's error is taken for the end of all: return instead.", false
 }
 
-// firstOwn returns the first place in a goroutine dump that belongs to the
-// server under test.
-func firstOwn(dump string) (frame, bool) {
+// ownCalls returns the first place in a goroutine dump that belongs to the server
+// under test, and who has called it: a part of the code is given, and the mistake may
+// be in the part that is not. It returns "" if there is none.
+func ownCalls(dump string) string {
 	for _, g := range parseDump(dump) {
-		if f, ok := g.where(); ok {
-			return f, true
+		if calls := g.calls(); calls != "" {
+			return calls
 		}
 	}
-	return frame{}, false
+	return ""
 }
 
 var raceFrame = regexp.MustCompile(`(?m)^  (\S+)\(.*\)\n      (\S+):(\d+)`)

@@ -29,12 +29,12 @@ func runChild(t *testing.T, about About, limit time.Duration) string {
 func TestPanicIsReportedWithItsPlace(t *testing.T) {
 	wantReport(t, wrong.Server(wrong.InPump(wrong.Dereferences)), try,
 		"the whole program died: panic: runtime error: invalid memory address or nil pointer dereference\n"+
-			"in Dereferences (wrong.go:N)\nThat is: something was used that is nil.")
+			"in Dereferences (wrong.go:N), called by InPump.func1.1 (wrong.go:N)\nThat is: something was used that is nil.")
 }
 
 func TestSendOnClosedChannelIsExplained(t *testing.T) {
 	wantReport(t, wrong.Server(wrong.InPump(wrong.SendsOnClosed)), try,
-		"the whole program died: panic: send on closed channel\nin SendsOnClosed (wrong.go:N)\n"+
+		"the whole program died: panic: send on closed channel\nin SendsOnClosed (wrong.go:N), called by InPump.func1.1 (wrong.go:N)\n"+
 			"That is: one goroutine closed a channel while another still sent on it: let a done channel say that the connection has ended, and never close the queue.")
 }
 
@@ -50,7 +50,7 @@ func TestConcurrentWriteIsExplained(t *testing.T) {
 
 func TestRepeatedReadIsExplained(t *testing.T) {
 	wantReport(t, wrong.Server(wrong.InPump(wrong.ReadsOn)), connect,
-		"the whole program died: panic: repeated read on failed websocket connection\nin ReadsOn (wrong.go:N)\n"+
+		"the whole program died: panic: repeated read on failed websocket connection\nin ReadsOn (wrong.go:N), called by InPump.func1.1 (wrong.go:N)\n"+
 			"That is: the read loop went on after an error: an error from ReadMessage is final, so return.")
 }
 
@@ -61,7 +61,7 @@ func TestPanicOfTheBenchIsExplained(t *testing.T) {
 		ann.Send("hello")
 		ann.Send("hello again")
 		b.Settle()
-	}, "the whole program died: panic: the test lets the socket's Read panic\nin Echo (wrong.go:N)\n"+
+	}, "the whole program died: panic: the test lets the socket's Read panic\nin Echo (wrong.go:N), called by InPump.func1.1 (wrong.go:N)\n"+
 		"That is: the test let the connection panic in a pump, and nothing recovered in that goroutine.")
 }
 
@@ -88,13 +88,13 @@ func TestDataRaceIsExplained(t *testing.T) {
 
 func TestExitIsNoSuccess(t *testing.T) {
 	wantReport(t, wrong.Server(wrong.InPump(wrong.Exits)), try,
-		"the whole program died: panic: unexpected call to os.Exit(0) during test\nin Exits (wrong.go:N).")
+		"the whole program died: panic: unexpected call to os.Exit(0) during test\nin Exits (wrong.go:N), called by InPump.func1.1 (wrong.go:N).")
 }
 
 // What a promise usually breaks by has nothing to do with a server that breaks down.
 func TestABreakdownHasACauseOfItsOwn(t *testing.T) {
-	about := About{Promise: "4.1 a promise", Cause: "the queue", Read: "4#task", Broken: "5#mistakes"}
-	own := About{Promise: about.Promise, Cause: about.Cause, Read: about.Read}
+	about := About{Promise: "4.1 a promise", Cause: "the queue", Read: "5#mistakes", Step: 5}
+	own := About{Promise: about.Promise, Cause: about.Cause, Read: "4#task"}
 	const crash, race = "panic: oh no\n", "WARNING: DATA RACE\n\n=================="
 	for _, c := range []struct {
 		about      About

@@ -138,6 +138,21 @@ func (g goroutine) where() (frame, bool) {
 	return g.started, g.started.own()
 }
 
+// calls returns the innermost frame of the server under test and the two that led
+// there, or "".
+func (g goroutine) calls() string {
+	var own []string
+	for _, f := range g.frames {
+		if f.own() && len(own) < 3 {
+			own = append(own, f.String())
+		}
+	}
+	if len(own) == 0 && g.started.own() {
+		own = append(own, g.started.String())
+	}
+	return strings.Join(own, ", called by ")
+}
+
 // moves reports whether the goroutine is not blocked at all.
 func (g goroutine) moves() bool {
 	return g.state == "running" || g.state == "runnable" || g.state == "syscall"

@@ -14,7 +14,7 @@ type About struct {
 	Promise string // "2.2 a silent peer is gone after 60 s"
 	Cause   string // what usually breaks it
 	Read    string // where to read: a file and an anchor
-	Broken  string // of a promise of an earlier step: where to read if the server crashes or hangs
+	Step    int    // that is being done, if the promise is one of an earlier step; else 0
 	Panics  bool   // the scenarios let the server panic: Cause is about a crash, too
 	Lax     bool   // what a scenario leaves behind does not matter: another promise is about that
 }
@@ -24,9 +24,7 @@ type About struct {
 // the cause as well, unless the promise is one of an earlier step.
 func (a About) brokenDown(cause string, also bool) About {
 	switch {
-	case a.Broken != "":
-		a.Cause, a.Read = cause, a.Broken
-	case !also:
+	case a.Step != 0, !also:
 		a.Cause = cause
 	case cause != "":
 		a.Cause = cause + "\n          Or: " + a.Cause
@@ -104,7 +102,11 @@ const untimed = "         "
 const maxStory = 12
 
 func (a About) tell(lines []string, saw string) string {
+	lines = folded(lines)
 	var b strings.Builder
+	if a.Step != 0 {
+		fmt.Fprintf(&b, "(An earlier step's promise. If one of step %d's own is broken, look at that first: it knows more of the cause.)\n", a.Step)
+	}
 	switch {
 	case len(lines) > 0 && strings.HasPrefix(lines[len(lines)-1], untimed):
 		b.WriteString("What happened:\n")
@@ -125,6 +127,23 @@ func (a About) tell(lines []string, saw string) string {
 	}
 	fmt.Fprintf(&b, "Read:     %s", a.Read)
 	return strings.Map(printable, b.String())
+}
+
+// folded puts a count in the place of lines that say the same, one after the other.
+func folded(lines []string) []string {
+	var out []string
+	for i := 0; i < len(lines); {
+		n := 1
+		for i+n < len(lines) && lines[i+n] == lines[i] {
+			n++
+		}
+		out = append(out, lines[i])
+		if n > 1 {
+			out[len(out)-1] += fmt.Sprintf(" (%d times)", n)
+		}
+		i += n
+	}
+	return out
 }
 
 // printable replaces what would move or paint in a terminal. A server may print

@@ -95,7 +95,7 @@ func (w *watch) run() {
 }
 
 const (
-	causeLockedUp = "something that may wait, such as a write, a send or a WaitGroup, happens under the lock; or a method takes it twice, or does not give it back on each way out."
+	causeLockedUp = "something that may wait, such as a write, a send or a WaitGroup, happens under the lock; or a method takes it twice, or does not give it back on each way out. A wait that a deadline would end is the same here: while a goroutine waits for a sync.Mutex or a sync.Once, the time of these tests stands still, so that no deadline comes. Do not wait under a lock. Where one goroutine after the other must do something that takes time, let them take a token from a channel with room for one."
 	causeCircles  = "a loop that never waits: a break that leaves only the select, a select with an empty default, or a loop that goes on after an error."
 	causeOutside  = "a goroutine waits for something that nobody in the test brings, such as a channel of the whole package, a file, or a real network."
 )
@@ -125,7 +125,7 @@ func lockedUp(all []goroutine) string {
 			types[where.receiver()] = where.receiver() != ""
 		}
 	}
-	says := "nothing goes on: goroutines wait for a lock that is never given back.\n"
+	says := "nothing goes on: goroutines wait for a lock, and whoever holds it does not go on either.\n"
 	says += "Waiting for it: " + list(waiting)
 
 	// A lock is mostly held by another method of the type whose methods wait for

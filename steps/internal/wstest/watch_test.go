@@ -25,14 +25,14 @@ func TestMutexHeldAcrossAWriteIsReported(t *testing.T) {
 		b.Settle()
 		bob.Send("hello")
 		bob.WantText("hello")
-	}, "nothing goes on: goroutines wait for a lock that is never given back.\n"+
+	}, "nothing goes on: goroutines wait for a lock, and whoever holds it does not go on either.\n"+
 		"Waiting for it: LocksWrites.func1 (wrong.go:N)\n"+
 		"Probably holding it: LocksWrites.func1 (wrong.go:N), blocked in a write to a peer")
 }
 
 func TestMutexLockedTwiceIsReported(t *testing.T) {
 	wantWatch(t, wrong.Server(wrong.LocksTwice), connect,
-		"nothing goes on: goroutines wait for a lock that is never given back.\n"+
+		"nothing goes on: goroutines wait for a lock, and whoever holds it does not go on either.\n"+
 			"Waiting for it: LocksTwice (wrong.go:N)\n"+
 			"Nobody else is blocked: does one goroutine lock it twice, or return without unlocking?")
 }
@@ -49,14 +49,14 @@ func TestLockHeldByWhomAMethodCallsIsReported(t *testing.T) {
 		b.Settle()
 		b.Connect("dan")
 		b.Settle()
-	}, "nothing goes on: goroutines wait for a lock that is never given back.\n"+
+	}, "nothing goes on: goroutines wait for a lock, and whoever holds it does not go on either.\n"+
 		"Waiting for it: (*room).add (wrong.go:N)\n"+
 		"Probably holding it: (*room).broadcast (wrong.go:N), waiting in a select in enqueue")
 }
 
 func TestMutexHeldInASelectIsReported(t *testing.T) {
 	wantWatch(t, wrong.Server(wrong.LocksAndSelects), connect,
-		"nothing goes on: goroutines wait for a lock that is never given back.\n"+
+		"nothing goes on: goroutines wait for a lock, and whoever holds it does not go on either.\n"+
 			"Waiting for it: LocksAndSelects.func1 (wrong.go:N)\n"+
 			"Either a goroutine locks it twice or returns without unlocking, or it is held by one of: LocksAndSelects (wrong.go:N), waiting in a select")
 }
