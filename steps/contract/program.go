@@ -99,7 +99,7 @@ func answerUnderWay(t *trial, end func(*wstest.Process)) {
 	p := t.program()
 	conn := p.Dial("a browser")
 	p.Did("it asks for /online, and the body of this request is still on its way")
-	fmt.Fprint(conn, "GET /online HTTP/1.1\r\nHost: server.example\r\nConnection: close\r\nContent-Length: 4\r\n\r\n")
+	fmt.Fprint(conn, "GET /online HTTP/1.1\r\nHost: server.example\r\nContent-Length: 4\r\n\r\n")
 	ann := p.Connect("ann") // by now the request has arrived, too
 	end(p)
 	ann.WantClose(1001)
