@@ -28,6 +28,12 @@ var fanOutColumns = []column{
 	{"expected", "expected", "%.0f", false}, {"lost", "lost", "%.0f", false}, {"evicted", "evicted", "%.0f", false},
 }
 
+// burstColumns are the columns for the scenarios in which all is sent at once.
+var burstColumns = []column{
+	{"expected", "expected", "%.0f", false}, {"delivered", "delivered", "%.0f", false},
+	{"lost", "lost", "%.0f", false}, {"evicted", "evicted", "%.0f", false}, {"server CPU each", "server ns each", "%.0f ns", false},
+}
+
 // tables are the columns for each scenario.
 var tables = map[string][]column{
 	"fanout": fanOutColumns,
@@ -37,10 +43,11 @@ var tables = map[string][]column{
 		{"server CPU each", "server ns each", "%.0f ns", false}, {"to chat", "server ns each", "%.2f", true},
 		{"expected", "expected", "%.0f", false}, {"lost", "lost", "%.0f", false}, {"evicted", "evicted", "%.0f", false},
 	},
-	"burst": {
-		{"expected", "expected", "%.0f", false}, {"delivered", "delivered", "%.0f", false},
-		{"lost", "lost", "%.0f", false}, {"evicted", "evicted", "%.0f", false},
-	},
+	"burst":  burstColumns,
+	"each":   burstColumns,
+	"each1k": burstColumns,
+	"each40": burstColumns,
+	"large":  burstColumns,
 	"flood": {
 		{"expected", "expected", "%.0f", false}, {"delivered", "delivered", "%.0f", false}, {"evicted", "evicted", "%.0f", false},
 		{"lost by those who stayed", "lost by those who stayed", "%.0f", false}, {"highest RSS", "peak MB", "%.0f MB", false},
@@ -127,8 +134,8 @@ func fill(page string, content func(name string) string) (string, error) {
 }
 
 func (all results) machine() string {
-	return fmt.Sprintf("Measured on %s: %d processors, Linux %s, %s, %d rounds, %.0f seconds in all. Load average of the minute before: %s.\n",
-		all.Date, all.CPUs, all.Kernel, all.Go, all.Rounds, all.Seconds, all.Load)
+	return fmt.Sprintf("Measured on %s: %d processors, Linux %s, %s, %d rounds, %.0f seconds in all. Load average of the minute before, which is the bench's own from the second round on: %s.\n",
+		all.Date, all.CPUs, all.Kernel, all.Go, all.Rounds, all.Seconds, strings.Join(all.Loads, ", "))
 }
 
 // table returns the markdown table of a scenario.
@@ -200,7 +207,7 @@ func (all results) bars(scenario, title string, c column) string {
 	fmt.Fprintf(&out, `<rect width="100%%" height="100%%" fill="#fff"/><text x="10" y="22" font-weight="bold">%s</text>`+"\n", html.EscapeString(title))
 	for i, peer := range all.Peers {
 		v, y, color := all.median(scenario, peer, c), row*(i+2), "#9aa7b4"
-		if peer == peers[0].name {
+		if peer == peers[0].name || peer == peers[1].name { // the workshop's own
 			color = "#1b6ac9"
 		}
 		length := 0.0

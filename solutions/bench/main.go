@@ -28,7 +28,7 @@ type results struct {
 	Go        string
 	Kernel    string
 	CPUs      int
-	Load      string // average of the last minute, before the run
+	Loads     []string // average of the minute before each round
 	Rounds    int
 	Seconds   float64 // how long it took
 	Measured  []measured
@@ -56,7 +56,7 @@ func command(args []string) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	file := flags.String("file", "results.json", "the `file` that run writes and draw reads")
 	rounds := flags.Int("rounds", 3, "how many `times` run measures everything")
-	limit := flags.Duration("limit", 15*time.Minute, "how `long` run may take: it begins no round that would not end in time")
+	limit := flags.Duration("limit", 30*time.Minute, "how `long` run may take: it begins no round that would not end in time")
 	onlyScenarios := flags.String("scenarios", "", "only these, such as `fanout,many`")
 	onlyPeers := flags.String("peers", "", "only those whose names contain one of these, such as `08,chat`")
 	flags.Usage = func() {
@@ -105,13 +105,9 @@ func measureAll(file string, rounds int, limit time.Duration, scenarioChosen, pe
 	if err := unix.Uname(&kernel); err != nil {
 		return err
 	}
-	load, err := os.ReadFile("/proc/loadavg")
-	if err != nil {
-		return err
-	}
 	all := results{
 		Date: begun.Format(time.DateOnly), Go: runtime.Version(), Kernel: unix.ByteSliceToString(kernel.Release[:]),
-		CPUs: runtime.NumCPU(), Load: strings.Fields(string(load))[0],
+		CPUs: runtime.NumCPU(),
 	}
 	var contestants []peer
 	for _, p := range peers {
@@ -134,6 +130,11 @@ func measureAll(file string, rounds int, limit time.Duration, scenarioChosen, pe
 		if roundBegun.Sub(begun)+last > limit {
 			break
 		}
+		load, err := os.ReadFile("/proc/loadavg")
+		if err != nil {
+			return err
+		}
+		all.Loads = append(all.Loads, strings.Fields(string(load))[0])
 		for _, s := range scenarios {
 			if !scenarioChosen(s.name) {
 				continue

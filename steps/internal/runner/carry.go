@@ -175,7 +175,7 @@ func (a *app) build(ctx context.Context, s workshop.Step, files map[string]strin
 	if err := writeFiles(dir, files); err != nil {
 		return "", err
 	}
-	cmd := exec.CommandContext(ctx, "go", "test", "-c", "-o", filepath.Join(dir, "program"), "-overlay="+filepath.Join(dir, "overlay.json"), "./"+s.Folder())
+	cmd := exec.CommandContext(ctx, "go", "test", "-c", "-buildvcs=false", "-o", filepath.Join(dir, "program"), "-overlay="+filepath.Join(dir, "overlay.json"), "./"+s.Folder())
 	cmd.Dir = a.root
 	system.Stoppable(cmd, syscall.SIGINT)
 	output, err := cmd.CombinedOutput()

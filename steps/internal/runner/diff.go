@@ -90,9 +90,11 @@ func (a *app) compare(ctx context.Context, nameA, folderA, nameB, folderB string
 			return err
 		}
 	}
-	args := []string{"diff", "--no-index", "--no-ext-diff", "--no-prefix", "--color=never"}
+	args := []string{"-c", "core.autocrlf=false", "-c", "core.safecrlf=false", "diff", "--no-index", "--no-ext-diff", "--no-prefix"}
 	if a.screen.Colour {
-		args[4] = "--color=always"
+		args = append(args, "--color=always")
+	} else {
+		args = append(args, "--color=never")
 	}
 	if !paged {
 		args = append([]string{"--no-pager"}, args...)

@@ -2,6 +2,7 @@ package runner
 
 import (
 	"context"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -15,7 +16,7 @@ import (
 // that a system sends.
 const pollPeriod = 50 * time.Millisecond
 
-// snapshot is what a folder's Go files look like from outside.
+// snapshot is what the files of folders look like from outside.
 type snapshot map[string]fileStamp
 
 type fileStamp struct {
@@ -23,22 +24,30 @@ type fileStamp struct {
 	modified time.Time
 }
 
-// look returns the snapshot of the Go files in a folder.
-func look(dir string) snapshot {
+// look returns the snapshot of the Go files in the folders, and of what a page is made
+// of.
+func look(dirs ...string) snapshot {
 	all := make(snapshot)
-	names, _ := starters.Names(dir) // a folder that is away for a moment is empty
-	for _, name := range names {
-		if info, err := os.Stat(filepath.Join(dir, name)); err == nil { // else an editor has just replaced it
-			all[name] = fileStamp{info.Size(), info.ModTime()}
+	for _, dir := range dirs {
+		names, _ := starters.Names(dir) // a folder that is away for a moment is empty
+		for _, kind := range []string{"js", "html", "css"} {
+			pages, _ := fs.Glob(os.DirFS(dir), "*."+kind)
+			names = append(names, pages...)
+		}
+		for _, name := range names {
+			path := filepath.Join(dir, name)
+			if info, err := os.Stat(path); err == nil { // else an editor has just replaced it
+				all[path] = fileStamp{info.Size(), info.ModTime()}
+			}
 		}
 	}
 	return all
 }
 
-// changed returns when the folder does not look as before any more, and is quiet
+// changed returns when the folders do not look as before any more, and are quiet
 // again: an editor may write a file in several goes. It reports false if ctx ends,
 // or a key comes, which it returns.
-func changed(ctx context.Context, dir string, before snapshot, keys <-chan byte) (key byte, ok bool) {
+func changed(ctx context.Context, before snapshot, keys <-chan byte, dirs ...string) (key byte, ok bool) {
 	poll := time.NewTicker(pollPeriod)
 	defer poll.Stop()
 	last := before
@@ -50,7 +59,7 @@ func changed(ctx context.Context, dir string, before snapshot, keys <-chan byte)
 			return key, false
 		case <-poll.C:
 		}
-		now := look(dir)
+		now := look(dirs...)
 		if maps.Equal(now, last) && !maps.Equal(now, before) {
 			return 0, true
 		}

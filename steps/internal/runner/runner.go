@@ -84,7 +84,7 @@ func init() {
 		{"diff", "[-yes] [N]", "your step N beside the workshop's solution", (*app).diff},
 		{"what-changed", "N", "what the solutions changed from step N-1 to step N", (*app).whatChanged},
 		{"carry", "[-yes] [-by-hand] N", "take your own step N-1 into step N, with the new TODOs", (*app).carry},
-		{"reset", "N", "put step N back as it was, after saving your files", (*app).reset},
+		{"reset", "[-undo] N", "put step N back as it was, after saving your files; with -undo have them again", (*app).reset},
 		{"serve", "[-solution] [N] [flags of the server]", "run the server of step N, and restart it on every save", (*app).serve},
 		{"peer", "-stall|-vanish|-flood [-rate N] [-url ws://...]", "a client that reads nothing, answers nothing, or sends too much", (*app).peer},
 		{"doctor", "", "see whether this machine has what the workshop needs", (*app).doctor},

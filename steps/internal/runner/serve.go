@@ -52,12 +52,12 @@ func (a *app) serve(ctx context.Context, args []string) error {
 	defer over()
 	var server *process
 	for n := 1; ; n++ {
-		before := look(a.path(folder))
+		before := look(a.path(folder), a.path("static"))
 		program := filepath.Join(temp, fmt.Sprintf("server%d", n)) // Windows keeps the file of a running one
 		if runtime.GOOS == "windows" {
 			program += ".exe"
 		}
-		build := exec.CommandContext(ctx, "go", "build", "-o", program, "./"+folder)
+		build := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", program, "./"+folder)
 		build.Dir = a.root
 		output, err := build.CombinedOutput()
 		switch {
@@ -74,7 +74,7 @@ func (a *app) serve(ctx context.Context, args []string) error {
 				return err
 			}
 		}
-		if _, saved := changed(ctx, a.path(folder), before, nil); !saved {
+		if _, saved := changed(ctx, before, nil, a.path(folder), a.path("static")); !saved {
 			server.stop()
 			return nil
 		}

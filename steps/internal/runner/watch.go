@@ -130,7 +130,7 @@ func (w *watcher) help() {
 // keys say. An error means that a person has ended watch.
 func (w *watcher) wait(ctx context.Context, before snapshot) error {
 	for {
-		key, saved := changed(ctx, w.path(w.step.Folder()), before, w.keys)
+		key, saved := changed(ctx, before, w.keys, w.path(w.step.Folder()))
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()

@@ -51,7 +51,7 @@ var packageLine = regexp.MustCompile(`(?m)^# ([^\s\[]\S*).*\n(?:# \[.*\n)?`)
 // those that do not build, by import path.
 func build(ctx context.Context, root, cache string, steps []workshop.Step) (broken map[string]string, err error) {
 	broken = make(map[string]string)
-	args := []string{"test", "-c", "-ldflags=-s -w", "-o", cache}
+	args := []string{"test", "-c", "-buildvcs=false", "-ldflags=-s -w", "-o", cache}
 	for _, s := range steps {
 		if says := withoutTests(root, s); says != "" {
 			broken[s.Package()] = says

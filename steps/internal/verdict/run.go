@@ -31,7 +31,7 @@ func Of(ctx context.Context, root string, s workshop.Step, flags []string, ended
 	if v.Race {
 		env = append(os.Environ(), "CGO_ENABLED=1") // the race detector needs it
 	}
-	err := stream(ctx, root, env, all, ended, "go", append(append([]string{"test", "-json", onlyServer}, flags...), "./"+s.Folder())...)
+	err := stream(ctx, root, env, all, ended, "go", append(append([]string{"test", "-json", "-buildvcs=false", onlyServer}, flags...), "./"+s.Folder())...)
 	if err != nil {
 		return Verdict{}, err
 	}
@@ -47,7 +47,7 @@ const onlyServer = "-run=^" + server + "$"
 func withoutTests(root string, s workshop.Step) string {
 	name := s.Folder() + "/" + s.Name[:2] + "_test.go"
 	if _, err := os.Stat(filepath.Join(root, filepath.FromSlash(name))); err != nil {
-		return fmt.Sprintf("%s: it is missing, and the tests with it. To have it again: git checkout %[1]s", name)
+		return fmt.Sprintf("%s: it is missing, and the tests with it. To have it again, copy %s there.", name, s.Solution()+"/"+filepath.Base(name))
 	}
 	return ""
 }
@@ -156,13 +156,13 @@ func (v *Verdict) runOwn(ctx context.Context, root, cache, test2json string) err
 // withEarlier tests the steps that keep their own promises for those of earlier
 // steps. While nothing changes, go test answers from its cache.
 func withEarlier(ctx context.Context, root string, verdicts []Verdict) error {
-	args := []string{"test", "-json", onlyServer}
+	args := []string{"test", "-json", "-buildvcs=false", onlyServer}
 	for _, v := range verdicts {
 		if v.Whole() {
 			args = append(args, "./"+v.Step.Folder())
 		}
 	}
-	if len(args) == 3 {
+	if len(args) == 4 {
 		return nil
 	}
 	all := make(results)

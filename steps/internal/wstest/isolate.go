@@ -319,7 +319,7 @@ func ownCalls(dump string) string {
 	return ""
 }
 
-var raceFrame = regexp.MustCompile(`(?m)^  (\S+)\(.*\)\n      (\S+):(\d+)`)
+var raceFrame = regexp.MustCompile(`(?m)^  (\S+)\(.*\)\n      (.+):(\d+)(?: \+0x[0-9a-f]+)?$`)
 
 // racePlaces returns the two accesses of a report of the race detector, each
 // with its place in the server under test.

@@ -254,3 +254,22 @@ func TestCrashesAreTranslated(t *testing.T) {
 		}
 	}
 }
+
+// A clone may be in a folder with spaces in its name.
+func TestDataRaceInAFolderWithSpacesHasItsPlaces(t *testing.T) {
+	const report = `WARNING: DATA RACE
+Read at 0x00c0001 by goroutine 9:
+  example.com/wsworkshop/steps/03-hub.(*Hub).Len()
+      /home/ann/my ws (2)/steps/03-hub/hub.go:42 +0x44
+
+Previous write at 0x00c0001 by goroutine 8:
+  example.com/wsworkshop/steps/03-hub.(*Hub).Add()
+      C:/Users/ann b/ws/steps/03-hub/hub.go:30 +0x99
+==================`
+	said, _, _ := translate(report, 0)
+	for _, want := range []string{"read in (*Hub).Len (hub.go:42)", "previous write in (*Hub).Add (hub.go:30)"} {
+		if !strings.Contains(said, want) {
+			t.Errorf("no %q in\n%s", want, said)
+		}
+	}
+}

@@ -1,6 +1,6 @@
 // The design of solutions/08-limits with nothing but its bones: the same upgrader,
 // handler, map, queue and pumps on gorilla/websocket, without limits, keepalive,
-// deadlines, close codes, shutdown, recovery, log and CatchUp. What 08-limits costs
+// deadlines, close codes, shutdown, recovery, and log. What 08-limits costs
 // more than this program is the price of those; with -deadline, each write has a
 // deadline, so that one can see what that alone costs.
 package main
