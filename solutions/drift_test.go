@@ -55,6 +55,7 @@ func TestDeclarationsDoNotDrift(t *testing.T) {
 			checkTable(t, folder, before, after)
 		}
 
+		notBegun(t, folder)
 		for _, name := range slices.Sorted(maps.Keys(starter)) {
 			text := starter[name]
 			switch {

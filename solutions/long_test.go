@@ -29,7 +29,7 @@ func TestFuzzFindsNothing(t *testing.T) {
 	}
 	executions := 0
 	for _, target := range fuzzTargets {
-		output := goTest(t, "-run=^$", "-fuzz=^"+target+"$", fmt.Sprint("-fuzztime=", *fuzztime), "./solutions/08-limits")
+		output := goTest(t, "-run=^$", "-fuzz=^"+target+"$", fmt.Sprint("-fuzztime=", *fuzztime), "./solutions/09-log")
 		counts := regexp.MustCompile(`execs: (\d+)`).FindAllSubmatch(output, -1)
 		if counts == nil {
 			t.Fatalf("%s has not run:\n%s", target, output)
@@ -46,9 +46,9 @@ func TestFuzzFindsNothing(t *testing.T) {
 // The last server speaks the protocol as RFC 6455 has it.
 func TestProtocolIsKept(t *testing.T) {
 	if !*long {
-		t.Skip("go test ./solutions/08-limits runs it already, without the figure")
+		t.Skip("go test ./solutions/09-log runs it already, without the figure")
 	}
-	output := goTest(t, "-v", "-count=1", "-run=^TestProtocol$", "./solutions/08-limits")
+	output := goTest(t, "-v", "-count=1", "-run=^TestProtocol$", "./solutions/09-log")
 	figure := regexp.MustCompile(`protocol: .*`).Find(output)
 	if figure == nil {
 		t.Fatalf("TestProtocol has told no figure:\n%s", output)

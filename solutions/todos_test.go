@@ -19,6 +19,7 @@ var (
 // contract follow the same numbered list.
 func TestTODOsTasksAndPromisesAgree(t *testing.T) {
 	eachStep(t, func(t *testing.T, n int, folder string) {
+		notBegun(t, folder)
 		tasks := tasks(t, n, lesson(folder))
 
 		todos := make(map[string]bool)

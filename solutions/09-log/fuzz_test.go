@@ -9,7 +9,7 @@ import (
 // go test runs the inputs in testdata/fuzz; -v says which one, should the whole
 // program die. To look for new inputs:
 //
-//	go test ./solutions/08-limits -fuzz FuzzFrames -fuzzminimizetime 10x
+//	go test ./solutions/09-log -fuzz FuzzFrames -fuzzminimizetime 10x
 //
 // Which goroutine runs first differs from run to run, and with it the coverage. So
 // it is a waste to minimize each input for long (60 s, if nothing is said).
