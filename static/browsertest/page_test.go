@@ -293,7 +293,7 @@ func TestPanic(t *testing.T) {
 	a.click("send-boom")
 	a.waitText("close-name", "1011, internal error")
 	a.waitText("close-words", "Its log says which one")
-	server.waitFor(regexp.MustCompile(`level=ERROR msg=panic id=\S+ where="read pump" value=boom`))
+	server.waitFor(regexp.MustCompile(`level=ERROR msg=panic .*where="read pump" value=boom`))
 	server.waitFor(regexp.MustCompile(`msg=disconnected .* code=1011`))
 	a.waitText("state", "open") // again
 	b.write("still here")
