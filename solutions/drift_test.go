@@ -32,7 +32,7 @@ var changes = map[string]struct{ changed, removed string }{
 			parseFlags run`,
 	},
 	"09-log": {
-		changed: `(*Client).Send (*Client).flush (*Client).writeMessages (*Hub).Broadcast (*Server).ServeHTTP
+		changed: `(*Client).Send (*Client).flush (*Client).writeMessages (*Client).writePump (*Hub).Broadcast (*Server).ServeHTTP
 			(*Server).handle (*wire).Write Client Hub NewHub closeStatus newClient sendQueueSize wire`,
 	},
 }

@@ -240,6 +240,9 @@ func (c *Client) writePump() {
 	if err != nil && !errors.Is(err, websocket.ErrCloseSent) {
 		c.finish(closeStatus(err))
 	}
+	if errors.Is(err, errFellBehind) {
+		c.conn.Close() // also after a finish: who has lost something is not told goodbye
+	}
 }
 
 // writeMessages writes what is broadcast and what is queued, one frame a message,

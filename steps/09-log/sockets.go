@@ -130,6 +130,9 @@ func (l *listener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		addr := clientAddr(&http.Request{RemoteAddr: conn.RemoteAddr().String()}, nil)
+		if !addr.IsValid() { // as long as clientAddr is to be written
+			return conn, nil
+		}
 		if l.take(addr) {
 			return &socket{TCPConn: conn, closed: sync.OnceFunc(func() { l.give(addr) })}, nil
 		}
