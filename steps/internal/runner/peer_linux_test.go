@@ -122,7 +122,7 @@ func (s *session) vanishAtTheEnd() {
 	peer, id := s.peer(server, url, "-vanish")
 	server.interrupt(s.T)
 	peer.until(s.T, "the server closed the connection: 1001 server is shutting down\n")
-	server.until(s.T, "id="+id+" code="+" code=1001")
+	server.until(s.T, "id="+id+" code=1001")
 	server.end(s.T, 0)
 	peer.end(s.T, 0)
 }

@@ -70,8 +70,8 @@ func (a *app) replace(s workshop.Step, files map[string]string) error {
 	if err != nil {
 		return err
 	}
-	saved := filepath.Join(savedFolder, time.Now().Format("2006-01-02T15-04-05.000-")+s.Name)
-	if err := writeFiles(filepath.Join(a.root, saved), mine); err != nil {
+	saved, err := a.save(s, mine)
+	if err != nil {
 		return fmt.Errorf("%s stays as it is, since your files cannot be saved: %w", s.Folder(), err)
 	}
 	if err := a.exchange(dir, mine, files); err != nil {
@@ -83,6 +83,21 @@ func (a *app) replace(s workshop.Step, files map[string]string) error {
 	}
 	fmt.Fprintf(a.Out, "Your files are in %s now. To have them again: go run ./steps reset -undo %d\n", filepath.ToSlash(saved), s.Number)
 	return nil
+}
+
+// save writes files of a step into a folder of their own, and returns its name.
+func (a *app) save(s workshop.Step, files map[string]string) (saved string, err error) {
+	if err := os.MkdirAll(filepath.Join(a.root, savedFolder), 0o777); err != nil {
+		return "", err
+	}
+	for {
+		saved = filepath.Join(savedFolder, time.Now().Format("2006-01-02T15-04-05.000-")+s.Name)
+		err := os.Mkdir(filepath.Join(a.root, saved), 0o777)
+		if !errors.Is(err, fs.ErrExist) {
+			return saved, errors.Join(err, writeFiles(filepath.Join(a.root, saved), files))
+		}
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // exchange writes files into a folder and removes those of the old ones that are not

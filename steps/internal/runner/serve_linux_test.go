@@ -83,7 +83,7 @@ func TestServeSaysThatTheServerHasEnded(t *testing.T) {
 	addr := taken.Addr().String()
 
 	p := s.start("serve", "01-upgrade", "-addr", addr)
-	p.until(t, "bind: address already in use\n")
+	p.until(t, "bind: address already in use (try -addr 127.0.0.1:0, which picks a free port)\n")
 	p.until(t, "The server has ended (exit status 1). A save starts it again, Ctrl-C ends this.\n")
 	taken.Close()
 	s.edit(1, "server.go", "// echo sends", "// echo is mine: it sends")
