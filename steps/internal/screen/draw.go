@@ -22,8 +22,8 @@ func Here(all []verdict.Verdict) verdict.Verdict {
 // Map draws all steps, where the learner is, and what is next.
 func (s Screen) Map(all []verdict.Verdict) string {
 	var b strings.Builder
-	b.WriteString("\n" + s.paint(bold, "A real-time WebSocket server, in eight steps and one more") + "\n\n")
-	b.WriteString(s.paint(faint, fmt.Sprintf("%38s%s", "", "lesson to read")) + "\n")
+	b.WriteString("\n" + s.paint(bold, "A real-time WebSocket server, in two parts: steps 1 to 8, and from 9 on") + "\n\n")
+	b.WriteString(s.paint(faint, fmt.Sprintf("%40s%s", "", "lesson to read")) + "\n")
 	here := Here(all)
 	for _, v := range all {
 		mark, how := "  ", faint
@@ -33,7 +33,7 @@ func (s Screen) Map(all []verdict.Verdict) string {
 		case v.Step.Number == here.Step.Number:
 			mark, how = "=>", bold
 		}
-		line := fmt.Sprintf(" %s  %d  %-28s  %2d min, %4d words  %s", mark, v.Step.Number, v.Step.Title,
+		line := fmt.Sprintf(" %s  %d  %-30s  %2d min, %4d words  %s", mark, v.Step.Number, v.Step.Title,
 			v.Step.Minutes(), (v.Step.Words+50)/100*100, standing(v))
 		b.WriteString(s.paint(how, line) + "\n")
 	}
