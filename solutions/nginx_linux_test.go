@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"math/big"
 	"net"
 	"net/http"
@@ -31,6 +32,7 @@ const site = "chat.example.com"
 // proxy is nginx with deploy/nginx.conf, on ports of its own.
 type proxy struct {
 	addr  string // of nginx
+	addr6 string // the same port of ::1, or empty if this machine has no IPv6
 	certs *x509.CertPool
 }
 
@@ -54,8 +56,16 @@ func startNginx(t *testing.T, primary, backup string) *proxy {
 	p := &proxy{addr: freeAddr(t), certs: x509.NewCertPool()}
 	makeCertificate(t, dir, p.certs)
 	config := read(t, "solutions/deploy/nginx.conf")
+	_, port, _ := net.SplitHostPort(p.addr)
+	listen6 := ""
+	if listener, err := net.Listen("tcp", "[::1]:"+port); err == nil {
+		listener.Close()
+		p.addr6 = "[::1]:" + port
+		listen6 = "listen " + p.addr6 + " ssl;"
+	}
 	for _, change := range [][2]string{
 		{"listen 443 ssl;", "listen " + p.addr + " ssl;"},
+		{"listen [::]:443 ssl;", listen6},
 		{"server 127.0.0.1:8081 ", "server " + primary + " "},
 		{"server 127.0.0.1:8082 ", "server " + backup + " "},
 		{"/etc/letsencrypt/live/" + site + "/fullchain.pem", dir + "/cert.pem"},
@@ -156,9 +166,13 @@ func makeCertificate(t *testing.T, dir string, trust *x509.CertPool) {
 // address of this machine.
 func (p *proxy) dial(from string, header http.Header) (*websocket.Conn, *http.Response, error) {
 	_, port, _ := net.SplitHostPort(p.addr)
+	local, addr := net.ParseIP(from), p.addr
+	if local.To4() == nil {
+		addr = p.addr6
+	}
 	dialer := websocket.Dialer{
 		NetDial: func(network, _ string) (net.Conn, error) {
-			return (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}).Dial(network, p.addr)
+			return (&net.Dialer{LocalAddr: &net.TCPAddr{IP: local}}).Dial(network, addr)
 		},
 		TLSClientConfig:  &tls.Config{RootCAs: p.certs},
 		HandshakeTimeout: time.Minute,
@@ -206,7 +220,7 @@ func (p *proxy) refused(t *testing.T, want int, from string, header http.Header)
 func TestNginx(t *testing.T) {
 	primary, backup := freeAddr(t), freeAddr(t)
 	nginx := startNginx(t, primary, backup)
-	program := buildServer(t)
+	program := buildServer(t, "09-log")
 	server := startProcess(t, program, "-addr", primary, "-trusted-proxy", "127.0.0.1/32")
 
 	t.Run("a page of the site chats over wss", func(t *testing.T) {
@@ -235,8 +249,34 @@ func TestNginx(t *testing.T) {
 		nginx.join(t, "127.0.0.3", forged("127.0.0.2")) // nor does it do harm to somebody else
 	})
 
+	t.Run("the limits see the real client over IPv6", func(t *testing.T) {
+		if nginx.addr6 == "" {
+			t.Skip("this machine has no IPv6")
+		}
+		for range 20 {
+			nginx.join(t, "::1", nil)
+		}
+		nginx.refused(t, http.StatusTooManyRequests, "::1", nil)
+	})
+
+	t.Run("who comes back resumes the session", func(t *testing.T) {
+		config := &tls.Config{RootCAs: nginx.certs, ServerName: site, ClientSessionCache: tls.NewLRUClientSessionCache(1)}
+		for _, again := range []bool{false, true} {
+			conn, err := tls.Dial("tcp", nginx.addr, config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			io.WriteString(conn, "GET /online HTTP/1.0\r\n\r\n")
+			io.Copy(io.Discard, conn) // the session comes after the handshake
+			conn.Close()
+			if did := conn.ConnectionState().DidResume; did != again {
+				t.Errorf("session resumed: %v; right is %v", did, again)
+			}
+		}
+	})
+
 	t.Run("it waits longer than the server", func(t *testing.T) {
-		code, config := read(t, "solutions/08-limits/client.go"), read(t, "solutions/deploy/nginx.conf")
+		code, config := read(t, "solutions/09-log/client.go"), read(t, "solutions/deploy/nginx.conf")
 		wait := duration(t, config, `proxy_read_timeout (\w+);`)
 		for _, name := range []string{"pingPeriod", "pongWait"} {
 			match := regexp.MustCompile(name + ` = (\d+) \* time\.Second`).FindStringSubmatch(code)

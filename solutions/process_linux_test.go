@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// process is a running program of solutions/08-limits.
+// process is a running server.
 type process struct {
 	*exec.Cmd
 	addr  string        // where it listens
@@ -27,11 +27,11 @@ type process struct {
 	log bytes.Buffer
 }
 
-// buildServer builds the program of the last solution and returns its path.
-func buildServer(t *testing.T, flags ...string) string {
+// buildServer builds the program of a solution, such as 08-limits, and returns its path.
+func buildServer(t *testing.T, folder string, flags ...string) string {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "server")
-	cmd := exec.CommandContext(t.Context(), "go", slices.Concat([]string{"build", "-o", program}, flags, []string{"./solutions/08-limits"})...)
+	cmd := exec.CommandContext(t.Context(), "go", slices.Concat([]string{"build", "-o", program}, flags, []string{"./solutions/" + folder})...)
 	cmd.Dir = root
 	if output, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", cmd, err, output)
@@ -114,14 +114,22 @@ func (p *process) online() int {
 // there; a busy machine stays far from it.
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	limit := time.After(3 * time.Minute)
+	if !within(3*time.Minute, condition) {
+		t.Fatalf("after 3 minutes it is still not so that %s", what)
+	}
+}
+
+// within reports whether a condition comes true in time.
+func within(limit time.Duration, condition func() bool) bool {
+	late := time.After(limit)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for !condition() {
 		select {
 		case <-tick.C:
-		case <-limit:
-			t.Fatalf("after 3 minutes it is still not so that %s", what)
+		case <-late:
+			return false
 		}
 	}
+	return true
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -20,6 +21,12 @@ const (
 	// spareSockets is how many sockets one address may have beside those of its
 	// connections: for the page, and for handshakes that are refused.
 	spareSockets = 12
+
+	// lingerWait is how long a peer may take for what was written to it before its
+	// socket was closed. A shutdown is over before. Meanwhile it may send no more than
+	// lingerBytes.
+	lingerWait  = shutdownWait + 2*cutWait
+	lingerBytes = 64 << 10
 
 	// stoppedFor is how late a deadline is noticed only if the process, or its
 	// machine, has been stopped meanwhile.
@@ -125,7 +132,7 @@ func (l *listener) Accept() (net.Conn, error) {
 			return conn, nil
 		}
 		if l.take(addr) {
-			return &socket{TCPConn: conn, closed: sync.OnceFunc(func() { l.give(addr) })}, nil
+			return &socket{TCPConn: conn, done: func() { l.give(addr) }}, nil
 		}
 		conn.Close()
 	}
@@ -152,13 +159,51 @@ func (l *listener) give(addr netip.Prefix) {
 	}
 }
 
-// socket is one that the listener counts until it is closed.
+// socket is one that the listener counts until it is closed, and its peer has hung up
+// as well.
 type socket struct {
 	*net.TCPConn
-	closed func()
+	done    func() // counts it no more
+	reset   atomic.Bool
+	closing atomic.Bool
 }
 
+// SetLinger with 0 makes Close throw away what the peer has not taken.
+func (s *socket) SetLinger(seconds int) error {
+	s.reset.Store(seconds == 0)
+	return s.TCPConn.SetLinger(seconds)
+}
+
+// Close hangs up. If the peer takes nothing, the kernel would keep what was written, up
+// to megabytes, for minutes, and the peer could come again for more. So the socket counts
+// for its address until the peer has hung up, too, or lingerWait has passed.
 func (s *socket) Close() error {
-	defer s.closed()
-	return s.TCPConn.Close()
+	if s.closing.Swap(true) {
+		return net.ErrClosed
+	}
+	var same net.Conn // the same socket, for linger alone
+	if !s.reset.Load() {
+		if file, err := s.File(); err == nil {
+			same, _ = net.FileConn(file)
+			file.Close()
+		}
+	}
+	err := s.TCPConn.Close() // ends reads and writes
+	if tcp, ok := same.(*net.TCPConn); ok {
+		go s.linger(tcp) // if the program ends first, the kernel goes on alone
+	} else {
+		s.done()
+	}
+	return err
+}
+
+// linger gives the peer lingerWait to take what was written and to hang up, and throws
+// the rest away.
+func (s *socket) linger(tcp *net.TCPConn) {
+	defer s.done()
+	tcp.CloseWrite()
+	tcp.SetReadDeadline(time.Now().Add(lingerWait))
+	io.CopyN(io.Discard, tcp, lingerBytes)
+	tcp.SetLinger(0) // does nothing once all is taken
+	tcp.Close()
 }

@@ -306,8 +306,8 @@ func sendUntilFull(s *scene) {
 	}
 }
 
-// sendAtOnce sends more to each of many peers than its queue holds, from two
-// goroutines, which begin with each peer at the same time.
+// sendAtOnce sends more to each of many peers, whose queues are half full, than there is
+// room for, from two goroutines, which begin with each peer at the same time.
 func sendAtOnce(s *scene) {
 	peers, _ := s.HandshakeAll("eve", 300, wstest.Request{})
 	for _, eve := range peers {
@@ -320,9 +320,20 @@ func sendAtOnce(s *scene) {
 	}
 	slices.Sort(ids)
 	ids = slices.Compact(ids)
-	s.Did("they do not read; to one after the other, two goroutines send %d messages at once", 2*sendQueueSize)
+	room := s.direct() / 2
+	s.Did("they do not read, and each has room for %d messages more; to one after the other, two goroutines send %d at once", room, 2*room)
+	for range s.direct() - room {
+		if s.step < 9 {
+			s.Broadcast([]byte("news"))
+			continue
+		}
+		for _, id := range ids { // what is broadcast waits elsewhere
+			s.Send(id, "news")
+		}
+	}
+	s.Settle()
 	if !s.together(len(ids), time.Millisecond, func(_, i int) {
-		for range sendQueueSize {
+		for range room {
 			s.Send(ids[i], "news")
 		}
 	}) {
@@ -385,6 +396,13 @@ func evict(s *scene) {
 	}
 	bob.WantText(s.heavy("more", 10)...)
 	s.wantCount(2, causeGone, causeStays)
+	if s.step < 9 {
+		// What a server keeps for all of them together, it may keep until there is more.
+		for _, text := range texts("later", s.over()) {
+			s.broadcastAtOnce([]byte(text))
+			annGets(text)
+		}
+	}
 	s.broadcastAtOnce([]byte("goodbye"))
 	annGets("goodbye")
 	s.Did("ann and bob leave")
@@ -520,9 +538,7 @@ func hearNobodyCutOff(s *scene) {
 	for _, text := range s.heavy("news", s.over()) {
 		s.broadcastAtOnce([]byte(text))
 	}
-	if s.step >= 9 {
-		s.evicted()
-	}
+	s.evicted() // which may come after a while
 	if len(ann.Messages()) == 0 {
 		s.FailBecause("Broadcast does not send to everybody: do 4.1 first.", "ann, who reads, got none of them.")
 	}
@@ -551,7 +567,7 @@ func hearNothingInTheBuffer(s *scene) {
 	s.Did("eve sends %d messages in one go: one of the first finds her own queue full", all)
 	eve.SendRaw(inOneGo(texts("eve", all)))
 	s.Settle()
-	if got := ann.Messages(); len(got) >= all {
+	if got := ann.Messages(); len(got) >= all && eve.Gone() {
 		s.FailBecause(causeHeard, "ann got all of them, although eve had been cut off before the server looked at the last.")
 	}
 	s.Pass(grace)
@@ -569,7 +585,7 @@ func sendToNobodyCutOff(s *scene) {
 	s.Did("Send(eve's id, ...) is called")
 	for range 20 { // a select with several ways out takes any of them
 		err := s.Send(id, "hello")
-		if err != nil && s.Finished != nil && !errors.Is(err, s.Finished) {
+		if err != nil && s.Finished != nil && !errors.Is(err, s.Finished) && !errors.Is(err, s.Unknown) {
 			s.FailBecause("Send returns another error than ErrFinished when done is closed.",
 				"Send to eve's id, whose connection has ended, returned the error %q, and errors.Is(err, ErrFinished) is false.", err)
 		}

@@ -11,13 +11,13 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/gorilla/websocket"
-	"golang.org/x/time/rate"
 )
 
 // ctxServer is the [http.Handler] of the WebSocket. Three contexts tell how far
 // its end has come.
 type ctxServer struct {
 	cfg      Config
+	limits   Limits
 	rules    *chatServer // tells which origin may connect, and which address counts
 	upgrader websocket.Upgrader
 	clients  sync.Map // of *ctxClient, by id
@@ -28,7 +28,7 @@ type ctxServer struct {
 	wired context.Context // until a Shutdown runs out of time, which may never happen
 	cut   context.CancelCauseFunc
 
-	occupied context.Context // until all have left and nobody can enter
+	occupied context.Context // until all have left and nobody can enter, or who is left will not end
 	vacate   context.CancelFunc
 
 	mu     sync.Mutex // guards what follows
@@ -37,7 +37,7 @@ type ctxServer struct {
 }
 
 func newCtxServer(cfg Config) *ctxServer {
-	s := &ctxServer{cfg: cfg, rules: &chatServer{cfg: cfg}, hosts: make(map[netip.Prefix]*ctxHost)}
+	s := &ctxServer{cfg: cfg, limits: limitsOf(cfg), rules: &chatServer{cfg: cfg}, hosts: make(map[netip.Prefix]*ctxHost)}
 	s.upgrader = websocket.Upgrader{HandshakeTimeout: handshakeTimeout, CheckOrigin: s.rules.mayConnect}
 	s.open, s.drain = context.WithCancelCause(context.Background())
 	s.wired, s.cut = context.WithCancelCause(context.Background())
@@ -49,7 +49,7 @@ func newCtxServer(cfg Config) *ctxServer {
 func (s *ctxServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	from := s.rules.countsFor(r)
 	if no := s.enter(from); no.status != 0 {
-		again := time.Now().Add(no.retry + time.Second) // a date has whole seconds
+		again := time.Now().Add(no.retry + time.Second - 1) // a date has whole seconds
 		w.Header().Set("Retry-After", again.UTC().Format(http.TimeFormat))
 		http.Error(w, http.StatusText(no.status), no.status)
 		return
@@ -69,7 +69,7 @@ func (s *ctxServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		log:    s.cfg.Log.With("session", id),
 		talk:   newCtxGroup(s.open), // which has ended if Shutdown came first
 		queue:  make(chan *websocket.PreparedMessage, sendQueueSize),
-		pace:   rate.NewLimiter(messageRate, messageBurst),
+		pace:   limiterFor(s.limits.MessageRate, messagesAtOnce),
 	}
 	s.clients.Store(id, c)
 	defer s.clients.Delete(id)
@@ -79,8 +79,9 @@ func (s *ctxServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // Shutdown begins the drain, and returns nil when the last connection has ended. If
-// ctx is done first it cuts the sockets that are left; then it returns an error, as
-// does everyone who waits for the same drain.
+// ctx is done first it cuts the sockets that are left, and waits for what may still
+// be running, such as a hook, for cutWait at most; then it returns an error, as does
+// everyone who waits for the same drain.
 func (s *ctxServer) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.drain(errDraining)
@@ -92,6 +93,7 @@ func (s *ctxServer) Shutdown(ctx context.Context) error {
 		defer s.mu.Unlock()
 		if s.inside > 0 {
 			s.cut(fmt.Errorf("%d connections were cut off: %w", s.inside, ctx.Err()))
+			time.AfterFunc(cutWait, s.vacate)
 		}
 	})
 	defer stop()
@@ -118,7 +120,7 @@ func (s *ctxServer) enter(from netip.Prefix) refusal {
 		host = new(ctxHost)
 		s.hosts[from] = host
 	}
-	if wait := host.enter(time.Now()); wait > 0 {
+	if wait := host.enter(s.limits, time.Now()); wait > 0 {
 		return refusal{http.StatusTooManyRequests, wait}
 	}
 	s.inside++
@@ -153,21 +155,22 @@ type ctxHost struct {
 	paid   time.Time // when all its handshakes will be paid for
 }
 
-// handshakeCost is how long an address pays for one handshake.
-const handshakeCost = time.Second / handshakeRate
-
 // enter returns 0 if there is room for one more, or when to try again.
-func (h *ctxHost) enter(now time.Time) time.Duration {
-	if h.inside >= maxPerIP {
+func (h *ctxHost) enter(limits Limits, now time.Time) time.Duration {
+	if limits.MaxPerIP > 0 && h.inside >= limits.MaxPerIP {
 		return retrySlot
 	}
 	if h.paid.Before(now) {
 		h.paid = now
 	}
-	if wait := h.paid.Sub(now) - (handshakeBurst-1)*handshakeCost; wait > 0 {
-		return wait
+	if limits.HandshakeRate > 0 {
+		cost := time.Duration(float64(time.Second) / limits.HandshakeRate) // of one handshake
+		credit := time.Duration(burstOf(limits.HandshakeRate, handshakesAtOnce)-1) * cost
+		if wait := h.paid.Sub(now) - credit; wait > 0 {
+			return wait
+		}
+		h.paid = h.paid.Add(cost)
 	}
-	h.paid = h.paid.Add(handshakeCost)
 	h.inside++
 	return 0
 }

@@ -162,7 +162,7 @@ func (c *ctxClient) listen(ctx context.Context) error {
 // peer's close frame, and hands on nothing more.
 func (c *ctxClient) hear(ctx context.Context) error {
 	if c.server.cfg.OnJoin != nil {
-		c.server.cfg.OnJoin(context.Background(), c.id)
+		c.server.cfg.OnJoin(ctx, c.id)
 	}
 	silence := time.AfterFunc(pongWait, func() { c.talk.cancel(errSilent) })
 	defer silence.Stop()
@@ -212,7 +212,7 @@ func (c *ctxClient) handOn(ctx context.Context, kind int, data []byte) error {
 		return nil
 	}
 	if c.server.cfg.OnMessage != nil {
-		c.server.cfg.OnMessage(context.Background(), c.id, string(data))
+		c.server.cfg.OnMessage(ctx, c.id, string(data))
 		return nil
 	}
 	return c.server.broadcast(kind, data)
@@ -271,7 +271,7 @@ func (c *ctxClient) takeLeave(ctx context.Context) error {
 	if frame == nil {
 		return nil // run has hung up
 	}
-	err := c.conn.WriteControl(websocket.CloseMessage, frame, time.Now().Add(closeWait))
+	err := c.conn.WriteControl(websocket.CloseMessage, frame, time.Now().Add(writeWait))
 	if err != nil && !errors.Is(err, websocket.ErrCloseSent) {
 		return err
 	}

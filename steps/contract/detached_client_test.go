@@ -28,8 +28,9 @@ type detachedClient struct {
 	log   *slog.Logger
 	tempo *rate.Limiter // of what the read pump reads
 
-	mu   sync.Mutex // guards over, and the way into queue and control
-	over bool       // control has been told, and queue takes nothing more
+	mu     sync.Mutex      // guards the way into queue and control
+	ctx    context.Context // done when control has been told: queue takes nothing more
+	cancel context.CancelFunc
 
 	queue   chan chatMessage           // to the write pump; never closed
 	control chan *websocket.CloseError // tells the write pump, once, why the connection ends; 1006: tell nobody
@@ -38,18 +39,19 @@ type detachedClient struct {
 	pumps   atomic.Int32               // that have not ended
 }
 
-func newDetachedClient(conn *websocket.Conn, from netip.Prefix, log *slog.Logger) *detachedClient {
+func newDetachedClient(conn *websocket.Conn, from netip.Prefix, s *detachedServer) *detachedClient {
 	id := uuid.NewString()
 	c := &detachedClient{
 		id:      id,
 		from:    from,
 		conn:    conn,
-		log:     log.With("peer", id),
-		tempo:   rate.NewLimiter(messageRate, messageBurst),
+		log:     s.cfg.Log.With("peer", id),
+		tempo:   limiterFor(s.limits.MessageRate, messagesAtOnce),
 		queue:   make(chan chatMessage, sendQueueSize),
 		control: make(chan *websocket.CloseError, 1),
 		deaf:    make(chan struct{}),
 	}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.pumps.Store(2)
 	return c
 }
@@ -58,13 +60,13 @@ func newDetachedClient(conn *websocket.Conn, from netip.Prefix, log *slog.Logger
 func (c *detachedClient) send(m chatMessage) (err error) {
 	c.mu.Lock()
 	switch {
-	case c.over:
+	case c.isOver():
 		err = errOver
 	case len(c.queue) < cap(c.queue):
 		c.queue <- m
 	default:
 		err = errTooSlow
-		c.over = true
+		c.cancel()
 		c.control <- errTooSlow
 	}
 	c.mu.Unlock()
@@ -78,8 +80,8 @@ func (c *detachedClient) send(m chatMessage) (err error) {
 // not wait. When the peer is not to be told, what the pumps read and write fails now.
 func (c *detachedClient) end(why *websocket.CloseError) {
 	c.mu.Lock()
-	if !c.over {
-		c.over = true
+	if !c.isOver() {
+		c.cancel()
 		c.control <- why
 	}
 	c.mu.Unlock()
@@ -88,11 +90,7 @@ func (c *detachedClient) end(why *websocket.CloseError) {
 	}
 }
 
-func (c *detachedClient) isOver() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.over
-}
+func (c *detachedClient) isOver() bool { return c.ctx.Err() != nil }
 
 // pumpEnded is the last call of each pump. The pump that ends last cleans up.
 func (c *detachedClient) pumpEnded(s *detachedServer) {
@@ -131,7 +129,7 @@ func (c *detachedClient) readMessages(s *detachedServer) error {
 	})
 
 	if s.cfg.OnJoin != nil {
-		s.cfg.OnJoin(context.Background(), c.id)
+		s.cfg.OnJoin(c.ctx, c.id)
 	}
 	for {
 		if err := c.expectLife(); err != nil {
@@ -148,7 +146,7 @@ func (c *detachedClient) readMessages(s *detachedServer) error {
 		switch {
 		case c.isOver():
 		case s.cfg.OnMessage != nil:
-			s.cfg.OnMessage(context.Background(), c.id, string(data))
+			s.cfg.OnMessage(c.ctx, c.id, string(data))
 		default:
 			s.broadcast(chatMessage{kind, data})
 		}
@@ -160,14 +158,9 @@ func (c *detachedClient) expectLife() error {
 	return c.conn.SetReadDeadline(time.Now().Add(pongWait))
 }
 
-// pace slows the peer to its rate by not reading on. As each frame has its token
-// before the next is read, that takes a twentieth of a second at most, and the end
-// of the connection can wait for it.
-func (c *detachedClient) pace() {
-	if !c.isOver() {
-		c.tempo.Wait(context.Background())
-	}
-}
+// pace slows the peer to its rate by not reading on. When the connection is over
+// nothing is paced any more.
+func (c *detachedClient) pace() { c.tempo.Wait(c.ctx) }
 
 // discard reads away what the peer still sends, until the write pump closes the
 // socket. What is unread then would reset the connection, and the close frame could

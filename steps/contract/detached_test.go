@@ -44,6 +44,7 @@ const sweepPeriod = time.Minute
 // detachedServer is the [http.Handler] of the WebSocket.
 type detachedServer struct {
 	cfg       Config
+	limits    Limits
 	upgrader  websocket.Upgrader
 	countsFor func(*http.Request) netip.Prefix
 
@@ -65,6 +66,7 @@ func newDetachedServer(cfg Config) *detachedServer {
 	requests := &chatServer{cfg: cfg} // reads them; it never serves
 	return &detachedServer{
 		cfg:       cfg,
+		limits:    limitsOf(cfg),
 		upgrader:  websocket.Upgrader{HandshakeTimeout: handshakeTimeout, CheckOrigin: requests.mayConnect},
 		countsFor: requests.countsFor,
 		clients:   make(map[string]*detachedClient),
@@ -93,7 +95,7 @@ func (s *detachedServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 
-	c = newDetachedClient(conn, from, s.cfg.Log)
+	c = newDetachedClient(conn, from, s)
 	c.log.Debug("hello", "from", from)
 	s.join(c)
 	go c.readPump(s)
@@ -112,16 +114,16 @@ func (s *detachedServer) admit(from netip.Prefix) refusal {
 		if len(s.hosts) == 0 {
 			time.AfterFunc(sweepPeriod, s.sweep)
 		}
-		host = &detachedHost{handshakes: rate.NewLimiter(handshakeRate, handshakeBurst)}
+		host = &detachedHost{handshakes: limiterFor(s.limits.HandshakeRate, handshakesAtOnce)}
 		s.hosts[from] = host
 	}
 	now := time.Now()
-	if host.inside >= maxPerIP {
+	if s.limits.MaxPerIP > 0 && host.inside >= s.limits.MaxPerIP {
 		return refusal{http.StatusTooManyRequests, retrySlot}
 	}
 	if !host.handshakes.AllowN(now, 1) {
 		missing := 1 - host.handshakes.TokensAt(now)
-		return refusal{http.StatusTooManyRequests, time.Duration(missing / handshakeRate * float64(time.Second))}
+		return refusal{http.StatusTooManyRequests, time.Duration(missing / s.limits.HandshakeRate * float64(time.Second))}
 	}
 	host.inside++
 	s.inside++
@@ -157,7 +159,7 @@ func (s *detachedServer) sweep() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	maps.DeleteFunc(s.hosts, func(_ netip.Prefix, host *detachedHost) bool {
-		return host.inside == 0 && host.handshakes.Tokens() >= handshakeBurst
+		return host.inside == 0 && host.handshakes.Tokens() >= float64(host.handshakes.Burst())
 	})
 	if len(s.hosts) > 0 {
 		time.AfterFunc(sweepPeriod, s.sweep)
@@ -191,17 +193,7 @@ func (s *detachedServer) send(id string, m chatMessage) error {
 // without further words.
 func (s *detachedServer) Shutdown(ctx context.Context) error {
 	s.close(errGoingAway)
-	select {
-	case <-s.empty:
-		return nil
-	case <-ctx.Done():
-	}
-	left := s.close(errCut)
-	<-s.empty
-	if left == 0 {
-		return nil
-	}
-	return fmt.Errorf("%d connections were cut off: %w", left, ctx.Err())
+	return drained(ctx, s.empty, func() (left int) { return s.close(errCut) })
 }
 
 // close admits nobody any more and ends all clients; those that are still in the

@@ -33,6 +33,7 @@ const (
 // chatServer is the [http.Handler] of the WebSocket.
 type chatServer struct {
 	cfg      Config
+	limits   Limits
 	hub      *chatHub
 	upgrader websocket.Upgrader
 
@@ -41,7 +42,7 @@ type chatServer struct {
 }
 
 func newChatServer(cfg Config) *chatServer {
-	s := &chatServer{cfg: cfg, hub: newChatHub()}
+	s := &chatServer{cfg: cfg, limits: limitsOf(cfg), hub: newChatHub(limitsOf(cfg))}
 	s.upgrader = websocket.Upgrader{HandshakeTimeout: handshakeTimeout, CheckOrigin: s.mayConnect}
 	s.all, s.cut = context.WithCancelCause(context.Background())
 	return s
@@ -49,6 +50,10 @@ func newChatServer(cfg Config) *chatServer {
 
 // ServeHTTP serves a connection from its handshake to its end.
 func (s *chatServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !r.ProtoAtLeast(1, 1) { // which gorilla does not look at
+		http.Error(w, "WebSockets need HTTP/1.1", http.StatusHTTPVersionNotSupported)
+		return
+	}
 	from := s.countsFor(r)
 	if no := s.hub.mayEnter(from); no.status != 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(no.retry.Seconds()))))
@@ -66,7 +71,7 @@ func (s *chatServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &chatClient{
 		id: id, conn: conn, log: s.cfg.Log.With("client", id),
 		queued: make(chan chatMessage, sendQueueSize),
-		pace:   rate.NewLimiter(messageRate, messageBurst),
+		pace:   limiterFor(s.limits.MessageRate, messagesAtOnce),
 		read:   make(chan struct{}), written: make(chan struct{}),
 	}
 	c.ctx, c.cancel = context.WithCancelCause(s.all)
@@ -98,47 +103,53 @@ func (s *chatServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // ctx is done without further words.
 func (s *chatServer) Shutdown(ctx context.Context) error {
 	tell(s.hub, s.hub.shutdown, struct{}{})
-	select {
-	case <-s.hub.ended:
-		return nil
-	case <-ctx.Done():
-	}
-	left := s.hub.online()
-	s.cut(errCut)
-	<-s.hub.ended
-	if left == 0 {
-		return nil
-	}
-	return fmt.Errorf("%d connections were cut off: %w", left, ctx.Err())
+	return drained(ctx, s.hub.ended, func() (left int) {
+		left = s.hub.online()
+		s.cut(errCut)
+		return left
+	})
 }
 
 // mayConnect reports whether the page that sent r may connect.
 func (s *chatServer) mayConnect(r *http.Request) bool {
 	origin := r.Header.Get("Origin")
-	if s.cfg.AnyOrigin || origin == "" || slices.Contains(s.cfg.Origins, origin) {
+	if s.cfg.AnyOrigin || origin == "" {
 		return true
 	}
 	u, err := url.Parse(origin)
-	return err == nil && strings.EqualFold(u.Host, r.Host)
+	if err != nil {
+		return false
+	}
+	port := map[string]string{"http": ":80", "https": ":443"}[u.Scheme] // the default one, which counts as none
+	if slices.Contains(s.cfg.Origins, strings.TrimSuffix(origin, port)) {
+		return true
+	}
+	return u.Host != "" && strings.EqualFold(strings.TrimSuffix(u.Host, port), strings.TrimSuffix(r.Host, port))
 }
 
 // countsFor returns the address that r counts for.
 func (s *chatServer) countsFor(r *http.Request) netip.Prefix {
-	var addr netip.Addr // invalid, and shared, if there is none to read
-	if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
-		addr = ap.Addr().Unmap()
-	}
+	addr, _ := addrIn(r.RemoteAddr) // invalid, and shared, if there is none to read
 	trusted := func(p netip.Prefix) bool { return p.Contains(addr) }
 	hops := strings.Split(strings.Join(r.Header["X-Forwarded-For"], ","), ",")
 	for i := len(hops) - 1; i >= 0 && slices.ContainsFunc(s.cfg.TrustedProxies, trusted); i-- {
-		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
-		if err != nil {
+		hop, ok := addrIn(strings.TrimSpace(hops[i]))
+		if !ok {
 			break
 		}
-		addr = hop.Unmap()
+		addr = hop
 	}
 	from, _ := addr.Prefix(min(addr.BitLen(), 64))
 	return from
+}
+
+// addrIn reads an address, with or without brackets and a port.
+func addrIn(s string) (netip.Addr, bool) {
+	if ap, err := netip.ParseAddrPort(s); err == nil {
+		return ap.Addr().Unmap(), true
+	}
+	addr, err := netip.ParseAddr(strings.Trim(s, "[]"))
+	return addr.Unmap(), err == nil
 }
 
 // chatMessage is shared by all who receive it: nobody may change its data.
@@ -200,7 +211,7 @@ func (c *chatClient) readMessages(s *chatServer) error {
 	})
 	c.conn.SetPingHandler(func(payload string) error {
 		c.pace.Wait(c.ctx)
-		err := c.conn.WriteControl(websocket.PongMessage, []byte(payload), time.Now().Add(writeWait))
+		err := c.conn.WriteControl(websocket.PongMessage, []byte(payload), time.Now().Add(writeWait/2))
 		if err != nil && err != websocket.ErrCloseSent {
 			return err
 		}
@@ -208,7 +219,7 @@ func (c *chatClient) readMessages(s *chatServer) error {
 	})
 
 	if s.cfg.OnJoin != nil {
-		s.cfg.OnJoin(context.Background(), c.id)
+		s.cfg.OnJoin(c.ctx, c.id)
 	}
 	for {
 		if err := alive(); err != nil {
@@ -224,7 +235,7 @@ func (c *chatClient) readMessages(s *chatServer) error {
 		switch err := c.pace.Wait(c.ctx); {
 		case err != nil: // it has ended: only the close frame is of interest
 		case s.cfg.OnMessage != nil:
-			s.cfg.OnMessage(context.Background(), c.id, string(data))
+			s.cfg.OnMessage(c.ctx, c.id, string(data))
 		default:
 			tell(s.hub, s.hub.broadcast, chatMessage{kind, data})
 		}

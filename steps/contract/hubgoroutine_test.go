@@ -85,7 +85,7 @@ var (
 
 // newChatHub starts a hub. It ends when shutdown was asked for and the last who
 // was admitted is released.
-func newChatHub() *chatHub {
+func newChatHub(limits Limits) *chatHub {
 	h := &chatHub{
 		admit:      make(chan admission),
 		release:    make(chan netip.Prefix),
@@ -97,11 +97,11 @@ func newChatHub() *chatHub {
 		shutdown:   make(chan struct{}),
 		ended:      make(chan struct{}),
 	}
-	go h.run() // Shutdown waits for ended
+	go h.run(limits) // Shutdown waits for ended
 	return h
 }
 
-func (h *chatHub) run() {
+func (h *chatHub) run(limits Limits) {
 	defer close(h.ended)
 	defer close(h.count) // from now on it is 0
 	clients := make(map[string]*chatClient)
@@ -119,10 +119,10 @@ func (h *chatHub) run() {
 			}
 			host := hosts[a.from]
 			if host == nil {
-				host = &chatHost{handshakes: rate.NewLimiter(handshakeRate, handshakeBurst)}
+				host = &chatHost{handshakes: limiterFor(limits.HandshakeRate, handshakesAtOnce)}
 				hosts[a.from] = host
 			}
-			if wait := host.enter(time.Now()); wait > 0 {
+			if wait := host.enter(time.Now(), limits.MaxPerIP); wait > 0 {
 				a.answer <- refusal{http.StatusTooManyRequests, wait}
 				break
 			}
@@ -157,7 +157,7 @@ func (h *chatHub) run() {
 		case now := <-sweep.C:
 			for from, host := range hosts {
 				// With a token missing it would come back with all of them.
-				if host.inside == 0 && host.handshakes.TokensAt(now) >= handshakeBurst {
+				if host.inside == 0 && host.handshakes.TokensAt(now) >= float64(host.handshakes.Burst()) {
 					delete(hosts, from)
 				}
 			}
@@ -166,8 +166,8 @@ func (h *chatHub) run() {
 }
 
 // enter takes a token and returns 0, or takes none and returns when to try again.
-func (host *chatHost) enter(now time.Time) time.Duration {
-	if host.inside >= maxPerIP {
+func (host *chatHost) enter(now time.Time, most int) time.Duration {
+	if most > 0 && host.inside >= most {
 		return retrySlot
 	}
 	token := host.handshakes.ReserveN(now, 1)

@@ -224,7 +224,7 @@ var pumps = []Promise{
 				ann.Send("hello")
 				s.Pass(time.Second)
 				ann.SendFrame(wstest.Ping("are you there?"))
-				s.Pass(writeWait / 2)
+				s.Pass(writeWait/2 - time.Second)
 				if ann.Gone() {
 					s.FailBecause("a ping handler of your own returns the error of a WriteControl that has not waited long enough for the write under way, and an error ends ReadMessage. Without a handler of your own, gorilla drops such a pong.",
 						"the server has closed ann's connection after her ping, although it has been writing to her for less than 10 s.")

@@ -52,6 +52,10 @@ const grace = closeWait + time.Second/2
 // Each promise runs in a process of its own, so that a panic, a deadlock or a
 // data race in one hides no other. With the environment variable
 // WSWORKSHOP_NATIVE=1 all run in the test's own process, for a debugger.
+//
+// Each scenario runs in a bubble of package [testing/synctest], with a server of its
+// own. What serves its connections is started by start or later: a goroutine from
+// before the bubble, such as one of a pool that init starts, cannot use its channels.
 func Run(t *testing.T, step int, start func(Config) Server) {
 	wstest.Become("program", func() { start(Config{Log: wstest.NewLog().Logger()}).Main() })
 	wstest.Become("panicking server", func() { servePanics(start) })
@@ -300,13 +304,14 @@ func (s *scene) talk(p *wstest.Peer, text string) {
 }
 
 // together lets two goroutines do something n times, and begin it at the same
-// moment each time, as far as two processors can. Before each they pause. It
-// reports false if one of them does not come to its end.
+// moment each time, as far as two processors can: once in each pause, which leaves
+// them the time for it. It reports false if one of them does not come to its end.
 func (s *scene) together(n int, pause time.Duration, do func(side, round int)) bool {
 	var begun atomic.Int64
+	now := time.Now()
 	one := func(side int) {
 		for round := range n {
-			time.Sleep(pause)
+			time.Sleep(time.Until(now.Add(time.Duration(round+1) * pause)))
 			begun.Add(1)
 			for spins := 0; begun.Load() < 2*int64(round+1); spins++ {
 				switch {
@@ -325,7 +330,7 @@ func (s *scene) together(n int, pause time.Duration, do func(side, round int)) b
 	var both sync.WaitGroup
 	both.Go(func() { one(0) })
 	both.Go(func() { one(1) })
-	return s.Start(both.Wait).Within(time.Duration(n) * pause)
+	return s.Start(both.Wait).Within(time.Duration(n+1) * pause)
 }
 
 // texts returns n different texts.

@@ -24,6 +24,7 @@ import (
 // shardServer is the [http.Handler] of the WebSocket.
 type shardServer struct {
 	cfg       Config
+	limits    Limits
 	rules     *chatServer // reads origins and addresses; nothing else of it is used
 	upgrader  websocket.Upgrader
 	sessions  *directory
@@ -36,9 +37,10 @@ type shardServer struct {
 func newShardServer(cfg Config) *shardServer {
 	s := &shardServer{
 		cfg:       cfg,
+		limits:    limitsOf(cfg),
 		rules:     &chatServer{cfg: cfg},
 		sessions:  &directory{byID: newShards[string, *session]()},
-		addresses: &addressBook{newShards[netip.Prefix, *address]()},
+		addresses: &addressBook{limitsOf(cfg), newShards[netip.Prefix, *address]()},
 		door:      &door{empty: make(chan struct{})},
 		cut:       make(chan struct{}),
 	}
@@ -66,7 +68,7 @@ func (s *shardServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 
-	c := newSession(conn, s.cfg.Log)
+	c := newSession(conn, s.cfg.Log, newBucket(s.limits.MessageRate, messagesAtOnce))
 	s.sessions.add(c)
 	defer s.sessions.remove(c)
 	if s.door.isShut() { // Shutdown may have looked at the shards already
@@ -95,7 +97,7 @@ func (s *shardServer) serve(c *session) {
 		defer close(written)
 		c.writePump()
 	}()
-	<-c.over
+	<-c.ctx.Done()
 	if c.peerIsTold() {
 		select {
 		case <-written:
@@ -113,23 +115,15 @@ func (s *shardServer) serve(c *session) {
 }
 
 // Shutdown ends all sessions in order; those that are left when ctx is done
-// without further words. It waits for hooks that are still running, and for
-// handshakes that are under way until they time out.
+// without further words.
 func (s *shardServer) Shutdown(ctx context.Context) error {
 	s.door.shut()
 	s.sessions.each(func(c *session) { c.end(errGoingAway) })
-	select {
-	case <-s.door.empty:
-		return nil
-	case <-ctx.Done():
-	}
-	left := s.sessions.online.Load()
-	s.cutOff()
-	<-s.door.empty
-	if left == 0 {
-		return nil
-	}
-	return fmt.Errorf("%d sessions were cut off: %w", left, ctx.Err())
+	return drained(ctx, s.door.empty, func() (left int) {
+		left = int(s.sessions.online.Load())
+		s.cutOff()
+		return left
+	})
 }
 
 // session is one connection, from the end of its handshake on.
@@ -137,24 +131,27 @@ type session struct {
 	id     string
 	conn   *websocket.Conn
 	log    *slog.Logger
-	frames bucket        // how fast the read pump reads; belongs to it
-	wake   chan struct{} // has a token when the write pump has to look at what mu guards
-	over   chan struct{} // closed when the session has ended
+	frames bucket          // how fast the read pump reads; belongs to it
+	wake   chan struct{}   // has a token when the write pump has to look at what mu guards
+	ctx    context.Context // done when the session has ended
+	stop   context.CancelFunc
 
 	mu     sync.Mutex // guards what follows
 	queued []*chatMessage
-	why    *websocket.CloseError // why it has ended; set once, and read freely after over
+	why    *websocket.CloseError // why it has ended; set once, and read freely when ctx is done
 }
 
-func newSession(conn *websocket.Conn, log *slog.Logger) *session {
+func newSession(conn *websocket.Conn, log *slog.Logger, frames bucket) *session {
 	id := uuid.NewString()
+	ctx, stop := context.WithCancel(context.Background())
 	return &session{
 		id:     id,
 		conn:   conn,
 		log:    log.With("session", id),
-		frames: bucket{holds: messageBurst, every: time.Second / messageRate},
+		frames: frames,
 		wake:   make(chan struct{}, 1),
-		over:   make(chan struct{}),
+		ctx:    ctx,
+		stop:   stop,
 	}
 }
 
@@ -204,7 +201,7 @@ func (c *session) finish(why *websocket.CloseError) {
 	if why.Code == websocket.CloseAbnormalClosure {
 		c.queued = nil // nobody will read it
 	}
-	close(c.over)
+	c.stop()
 	c.wakeWriter()
 }
 
@@ -216,14 +213,7 @@ func (c *session) wakeWriter() {
 }
 
 // isOver reports whether the session has ended.
-func (c *session) isOver() bool {
-	select {
-	case <-c.over:
-		return true
-	default:
-		return false
-	}
-}
+func (c *session) isOver() bool { return c.ctx.Err() != nil }
 
 // peerIsTold reports whether the peer gets a close frame. It may be called when
 // the session is over.
@@ -254,7 +244,7 @@ func (c *session) readMessages(s *shardServer) error {
 	})
 
 	if s.cfg.OnJoin != nil {
-		s.cfg.OnJoin(context.Background(), c.id)
+		s.cfg.OnJoin(c.ctx, c.id)
 	}
 	for {
 		if err := c.expectLife(); err != nil {
@@ -271,7 +261,7 @@ func (c *session) readMessages(s *shardServer) error {
 		switch {
 		case c.isOver(): // only the peer's close frame is of interest
 		case s.cfg.OnMessage != nil:
-			s.cfg.OnMessage(context.Background(), c.id, string(data))
+			s.cfg.OnMessage(c.ctx, c.id, string(data))
 		default:
 			s.sessions.broadcast(&chatMessage{kind, data})
 		}
@@ -293,7 +283,7 @@ func (c *session) pace() {
 		}
 		select {
 		case <-time.After(wait):
-		case <-c.over:
+		case <-c.ctx.Done():
 			return
 		}
 	}
@@ -312,7 +302,7 @@ func (c *session) writePump() {
 	if err != nil && !errors.Is(err, websocket.ErrCloseSent) {
 		c.end(closeErrorOf(err))
 	}
-	<-c.over // after ErrCloseSent the read pump is about to say why
+	<-c.ctx.Done() // after ErrCloseSent the read pump is about to say why
 	if err := c.contain(c.writeClose); err != nil {
 		c.conn.Close() // there will be no answer to wait for
 	}

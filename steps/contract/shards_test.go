@@ -114,7 +114,8 @@ func (d *directory) send(id string, m *chatMessage) error {
 // addressBook counts connections and handshakes by address. Its methods may be
 // called from any goroutine.
 type addressBook struct {
-	known *shards[netip.Prefix, *address]
+	limits Limits
+	known  *shards[netip.Prefix, *address]
 }
 
 type address struct {
@@ -130,10 +131,10 @@ func (b *addressBook) enter(from netip.Prefix) (wait time.Duration) {
 	defer shard.mu.Unlock()
 	a := shard.entries[from]
 	if a == nil {
-		a = &address{handshakes: bucket{holds: handshakeBurst, every: time.Second / handshakeRate}}
+		a = &address{handshakes: newBucket(b.limits.HandshakeRate, handshakesAtOnce)}
 		shard.entries[from] = a
 	}
-	if a.inside >= maxPerIP {
+	if most := b.limits.MaxPerIP; most > 0 && a.inside >= most {
 		return retrySlot
 	}
 	if wait := a.handshakes.take(time.Now()); wait > 0 {
@@ -143,9 +144,6 @@ func (b *addressBook) enter(from netip.Prefix) (wait time.Duration) {
 	return 0
 }
 
-// refillTime is how long an address takes at most to get all its tokens back.
-const refillTime = handshakeBurst * time.Second / handshakeRate
-
 // leave also sees to it that an address is forgotten when it is as good as new.
 // With a token missing it would come back with all of them.
 func (b *addressBook) leave(from netip.Prefix) {
@@ -154,7 +152,7 @@ func (b *addressBook) leave(from netip.Prefix) {
 	defer shard.mu.Unlock()
 	a := shard.entries[from]
 	a.inside--
-	time.AfterFunc(refillTime, func() { // if it has come in again, a later leave forgets it
+	time.AfterFunc(a.handshakes.refillTime(), func() { // if it has come in again, a later leave forgets it
 		shard.mu.Lock()
 		defer shard.mu.Unlock()
 		if shard.entries[from] == a && a.inside == 0 && a.handshakes.full(time.Now()) {
@@ -171,13 +169,25 @@ type bucket struct {
 	fullAt time.Time
 }
 
+// newBucket returns a bucket for perSecond tokens a second. One for 0 is always
+// full: a token takes no time to come back.
+func newBucket(perSecond float64, atOnce time.Duration) bucket {
+	if perSecond == 0 {
+		return bucket{}
+	}
+	return bucket{holds: burstOf(perSecond, atOnce), every: time.Duration(float64(time.Second) / perSecond)}
+}
+
+// refillTime is how long it takes at most until all tokens are back.
+func (b *bucket) refillTime() time.Duration { return time.Duration(b.holds) * b.every }
+
 // take takes a token and returns 0, or takes none and returns when one is there.
 func (b *bucket) take(now time.Time) (wait time.Duration) {
 	if b.full(now) {
 		b.fullAt = now
 	}
 	fullAt := b.fullAt.Add(b.every)
-	if wait := fullAt.Sub(now) - time.Duration(b.holds)*b.every; wait > 0 {
+	if wait := fullAt.Sub(now) - b.refillTime(); wait > 0 {
 		return wait
 	}
 	b.fullAt = fullAt

@@ -262,6 +262,9 @@ var shutdown = []Promise{
 					s.FailBecause("what finish starts, to send the close frame and to close the socket, is awaited by nobody. run must wait for it, as for the pumps.",
 						"Shutdown has returned, but ann's connection is still open on the server's side.")
 				}
+				if !down.Returned() {
+					s.Pass(writeWait) // a close frame may take as long as any write
+				}
 				s.wantNil(down)
 			})
 		},
@@ -555,8 +558,13 @@ func (s *scene) wantTold(p *wstest.Peer) {
 const causeNotTold = "a connection joins the map after Close has gone through it. Look once more whether the hub is closed, and finish the client then. It must still be served: its pumps send the close frame, and await the answer."
 
 // wantNothingLeft demands that no goroutine is left after Shutdown, but for those
-// that the server had before anybody connected, and that Stop ends.
+// that Stop ends.
 func (s *scene) wantNothingLeft() {
+	if s.Stop != nil {
+		s.Stop()
+		s.Stop = nil
+		s.Settle()
+	}
 	for _, left := range s.LeftBehind() {
 		if !slices.Contains(s.Idle, left) {
 			s.FailBecause("Shutdown does not wait for a pump; or a goroutine of its own waits for the end of the context, which is done later or never.",
