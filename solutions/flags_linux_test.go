@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"math"
 	"net/http"
 	"os/exec"
 	"regexp"
@@ -194,6 +196,7 @@ func testMaxPerIP(t *testing.T, program string) {
 	for range 60 {
 		server.join(t, "127.0.0.2")
 	}
+	startProcess(t, program, "-addr", "127.0.0.1:0", "-max-per-ip", fmt.Sprint(math.MaxInt)).join(t, "127.0.0.2")
 }
 
 func testMostConnections(t *testing.T, program string) {

@@ -152,7 +152,7 @@ func (l *listener) take(addr netip.Prefix) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	proxy := slices.ContainsFunc(l.limits.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(addr.Addr()) })
-	if l.limits.MaxPerIP > 0 && l.open[addr] >= l.limits.MaxPerIP+spareSockets && !proxy {
+	if l.limits.MaxPerIP > 0 && l.open[addr]-spareSockets >= l.limits.MaxPerIP && !proxy {
 		return false
 	}
 	l.open[addr]++

@@ -52,7 +52,6 @@ var broadcastLog = []Promise{
 			t.scene(fallBehind)
 			t.scene(readTooLate)
 			t.scene(atTheEdge)
-			t.scene(goodbyeWithAGap)
 			t.scene(holdNoMore)
 		},
 	},
@@ -62,6 +61,7 @@ var broadcastLog = []Promise{
 		test: func(t *trial) {
 			t.scene(allBeforeTheEnd)
 			t.scene(littleBeforeTheEnd)
+			t.scene(goodbyeWithAGap)
 			t.scene(endInAFlood)
 			t.scene(busyPeer)
 			t.scene(pingBetween)
@@ -397,28 +397,6 @@ func atTheEdge(s *scene) {
 
 const causeEdge = "a place that is just gone is still taken for a good one. In a ring of n chunks, chunk 0 is gone as soon as chunk n is begun."
 
-// goodbyeWithAGap shuts down when a peer's place in the log is gone, and lets the peer
-// read again then.
-func goodbyeWithAGap(s *scene) {
-	eve := s.Connect("eve")
-	eve.StopReading()
-	news := s.heavy("news", s.over())
-	s.Did("%d messages of %d bytes are broadcast", len(news), heavySize)
-	for _, text := range news {
-		s.broadcastAtOnce([]byte(text))
-	}
-	down := s.shutDown(time.Minute)
-	s.Settle()
-	eve.ResumeReading()
-	s.Pass(grace)
-	got := len(eve.Messages())
-	if closing := eve.ClosedWith(); closing != nil && closing.CloseCode() == 1001 && got < len(news) {
-		s.FailBecause("a connection that is finished is told so, also if the log has let go of what the peer was still to get. Who has lost something is cut off: a goodbye says that nothing is missing.",
-			"eve got %d of the %d messages that had been broadcast before Shutdown, and then a %s.", got, len(news), closing)
-	}
-	s.wantNil(down)
-}
-
 // holdNoMore lets many peers stop reading, each at another place, and measures what
 // they hold.
 func holdNoMore(s *scene) {
@@ -520,6 +498,28 @@ func littleBeforeTheEnd(s *scene) {
 			}
 		}
 		p.WantClose(1001)
+	}
+	s.wantNil(down)
+}
+
+// goodbyeWithAGap shuts down when a peer's place in the log is gone, and lets the peer
+// read again then.
+func goodbyeWithAGap(s *scene) {
+	eve := s.Connect("eve")
+	eve.StopReading()
+	news := s.heavy("news", s.over())
+	s.Did("%d messages of %d bytes are broadcast", len(news), heavySize)
+	for _, text := range news {
+		s.broadcastAtOnce([]byte(text))
+	}
+	down := s.shutDown(time.Minute)
+	s.Settle()
+	eve.ResumeReading()
+	s.Pass(grace)
+	got := len(eve.Messages())
+	if closing := eve.ClosedWith(); closing != nil && closing.CloseCode() == 1001 && got < len(news) {
+		s.FailBecause("a connection that is finished is told so, also if the log has let go of what the peer was still to get. Who has lost something is cut off: a goodbye says that nothing is missing.",
+			"eve got %d of the %d messages that had been broadcast before Shutdown, and then a %s.", got, len(news), closing)
 	}
 	s.wantNil(down)
 }
