@@ -20,7 +20,7 @@ var (
 var fuzzTargets = []string{"FuzzFrames", "FuzzHandshake", "FuzzActions"}
 
 // rightServers are the tests of servers that are right and of another design.
-const rightServers = "^Test(HubGoroutine|Contexts|Shards|Detached)$"
+const rightServers = "^Test(HubGoroutine|Contexts|Shards|Detached|SharedLog)$"
 
 // No bytes and no order of events break the last server.
 func TestFuzzFindsNothing(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"runtime"
 	"slices"
 	"strings"
@@ -343,11 +344,16 @@ func readTooLate(s *scene) {
 		s.FailBecause("what the cursor returns is taken from a chunk that has another number by now: compare the numbers first.",
 			read+" Something panicked in her connection then.")
 	}
+	const causeStatus = "closeStatus does not know the error of a cursor whose place is gone, and takes it for one of the protocol."
 	if closing != nil && closing.CloseCode() == 1002 {
-		s.FailBecause("closeStatus does not know the error of a cursor whose place is gone, and takes it for one of the protocol.",
-			read+" She got a %s, as if she had done something wrong.", closing)
+		s.FailBecause(causeStatus, read+" She got a %s, as if she had done something wrong.", closing)
 	}
 	s.Pass(grace)
+	for _, r := range s.Log.Records() {
+		if slices.ContainsFunc(r.Attrs, func(a slog.Attr) bool { return a.Value.String() == "1002" }) {
+			s.FailBecause(causeStatus, read+" The log says that her connection has ended with 1002, as if she had done something wrong: %s", r)
+		}
+	}
 	if !eve.Gone() {
 		s.FailBecause("nothing compares her place with the beginning of the log; or the error is not returned.",
 			read+" She got %d messages, and is still connected.", len(got))
