@@ -98,7 +98,7 @@ func main() {
 		if err != nil {
 			return
 		}
-		c := &client{id: uuid.NewString(), conn: conn, send: make(chan *message, 64), done: make(chan struct{})}
+		c := &client{id: uuid.NewString(), conn: conn, send: make(chan *message, 256), done: make(chan struct{})}
 		h.add(c)
 		go c.write()
 		go func() {
