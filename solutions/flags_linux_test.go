@@ -89,6 +89,9 @@ func testRefusals(t *testing.T, program string, flags []string) int {
 	refused := func(names string, args ...string) {
 		n++
 		code, says := outcome(t, program, args...)
+		if code < 0 {
+			t.Fatalf("%q: the program has not ended, and says %q; it should exit with 2", args, says)
+		}
 		sentence, isLine := strings.CutSuffix(says, "\n")
 		if code != 2 || !isLine || strings.Contains(sentence, "\n") || !strings.Contains(sentence, names) && !strings.Contains(sentence, "a limit is 0 or more") {
 			t.Errorf("%q: exit code %d and %q; right is 2 and one line that has %s", args, code, says, names)
@@ -105,10 +108,11 @@ func testRefusals(t *testing.T, program string, flags []string) int {
 	return n
 }
 
-// outcome runs a program that is to end by itself, and returns how it has and what it says.
+// outcome runs a program that is to end by itself, and returns what it says and its exit
+// code, which is -1 if it had to be killed.
 func outcome(t *testing.T, program string, args ...string) (code int, says string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, args...)
 	var output bytes.Buffer

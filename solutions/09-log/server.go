@@ -134,6 +134,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if user, err = s.cfg.Authenticate(r); err != nil {
 			host.logFailed(log, err)
 			w.Header().Set("WWW-Authenticate", "Bearer") // RFC 9110, section 15.5.2
+			w.Header().Set("Connection", "close")
 			http.Error(w, http.StatusText(http.StatusUnauthorized), http.StatusUnauthorized)
 			return
 		}

@@ -76,8 +76,8 @@ func newClient(conn *websocket.Conn, log *slog.Logger) *Client {
 // run serves the connection until it has ended: when run returns, both pumps
 // have returned and the socket is closed.
 func (c *Client) run() {
-	// TODO(2.1): start the write pump in a goroutine of c.pumps, be the read pump
-	// in this one, and wait for all of c.pumps.
+	// TODO(2.1): start the write pump in a goroutine of c.pumps, log that the peer is
+	// connected, be the read pump in this one, and wait for all of c.pumps.
 }
 
 // finish ends the connection and says why; the first call counts. The peer is

@@ -65,8 +65,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.cfg.Log.Info("handshake failed", "addr", r.RemoteAddr, "err", err)
 		return
 	}
-	// TODO(2.1): make a client, let it handle messages with s.handle, log that it
-	// is connected, and serve it. Then remove the next two lines, and echo.
+	// TODO(2.1): make a client, let it handle messages with s.handle, and serve it.
+	// Then remove the next two lines, and echo.
 	defer conn.Close()
 	echo(conn)
 }

@@ -137,7 +137,7 @@ func (l *listener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		addr := clientAddr(&http.Request{RemoteAddr: conn.RemoteAddr().String()}, nil)
-		if !addr.IsValid() { // as long as clientAddr is to be written
+		if !addr.IsValid() { // no IP address: there is nothing to count by
 			return conn, nil
 		}
 		if l.take(addr) {
