@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
-	"math"
 	"net/http"
 	"os/exec"
 	"regexp"
@@ -93,7 +91,7 @@ func testRefusals(t *testing.T, program string, flags []string) int {
 			t.Fatalf("%q: the program has not ended, and says %q; it should exit with 2", args, says)
 		}
 		sentence, isLine := strings.CutSuffix(says, "\n")
-		if code != 2 || !isLine || strings.Contains(sentence, "\n") || !strings.Contains(sentence, names) && !strings.Contains(sentence, "a limit is 0 or more") {
+		if code != 2 || !isLine || strings.Contains(sentence, "\n") || !strings.Contains(sentence, names) {
 			t.Errorf("%q: exit code %d and %q; right is 2 and one line that has %s", args, code, says, names)
 		}
 	}
@@ -200,7 +198,7 @@ func testMaxPerIP(t *testing.T, program string) {
 	for range 60 {
 		server.join(t, "127.0.0.2")
 	}
-	startProcess(t, program, "-addr", "127.0.0.1:0", "-max-per-ip", fmt.Sprint(math.MaxInt)).join(t, "127.0.0.2")
+	startProcess(t, program, "-addr", "127.0.0.1:0", "-max-per-ip", "1000000000").join(t, "127.0.0.2")
 }
 
 func testMostConnections(t *testing.T, program string) {

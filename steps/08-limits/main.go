@@ -122,10 +122,19 @@ func parseFlags(args []string, stderr io.Writer) (addr string, cfg Config, err e
 	case flags.NArg() > 0:
 		return "", Config{}, fmt.Errorf("%w: unexpected argument %q (-h lists the flags)", errUsage, flags.Arg(0))
 	}
-	isRate := func(r float64) bool { return r >= 0 && r <= 1e9 } // which NaN is not
-	l := cfg.Limits
-	if l.MaxPerIP < 0 || l.MaxConnections < 0 || !isRate(l.HandshakeRate) || !isRate(l.MessageRate) || !isRate(l.ByteRate) {
-		return "", Config{}, fmt.Errorf("%w: a limit is 0 or more, a rate at most 1e9 (-h lists the flags)", errUsage)
+	for _, l := range []struct {
+		flag  string
+		value float64
+	}{
+		{"max-per-ip", float64(cfg.Limits.MaxPerIP)},
+		{"max-connections", float64(cfg.Limits.MaxConnections)},
+		{"handshake-rate", cfg.Limits.HandshakeRate},
+		{"message-rate", cfg.Limits.MessageRate},
+		{"byte-rate", cfg.Limits.ByteRate},
+	} {
+		if !(l.value >= 0 && l.value <= 1e9) { // which NaN is not
+			return "", Config{}, fmt.Errorf("%w: -%s %v is not between 0 and 1e9 (-h lists the flags)", errUsage, l.flag, l.value)
+		}
 	}
 	if _, err := net.ResolveTCPAddr("tcp", addr); err != nil {
 		return "", Config{}, fmt.Errorf("%w: -addr %q is not host:port: %w (-h lists the flags)", errUsage, addr, err)

@@ -112,7 +112,7 @@ func joinAndBroadcastAtOnce(s *scene) {
 // closeMeetsJoin lets Shutdown come in the moment in which a peer joins, with one
 // fresh server after the other: sooner and later by some millionths of a second.
 func (t *trial) closeMeetsJoin(s *scene) {
-	const rounds = 800
+	const rounds = 400
 	s.Did("%d times, each with a fresh server, Shutdown is called in the moment in which a peer joins", rounds)
 	request, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(wstest.Request{}.Bytes("/ws"))))
 	s.FailUnless(err == nil, "the test's own request: %v.", err)

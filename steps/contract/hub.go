@@ -337,7 +337,7 @@ func logsIDs(s *scene) {
 	s.talk(peers[0], "hello")
 	for _, r := range s.Log.Records()[before:] {
 		if !slices.ContainsFunc(idsOf(r), func(id string) bool { return owner[id] != "" }) {
-			s.Fail("this log record does not say which connection it is about: %s", r)
+			s.Fail("this log record, of peer 1's connection, does not have its id: %s", r)
 		}
 	}
 	for i, p := range peers {
@@ -388,6 +388,10 @@ func sendToOne(s *scene) {
 	})
 	s.Settle()
 	got := bob.Messages()
+	if len(got) != burst && bob.Gone() {
+		s.FailBecause(fmt.Sprintf("the queue has less room: make it with sendQueueSize, which is %d.", sendQueueSize),
+			"bob was cut off, although there is room for %d messages in his queue.", burst)
+	}
 	if len(got) != burst {
 		s.Fail("bob, who reads, got %d of the %d messages.", len(got), burst)
 	}

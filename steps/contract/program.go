@@ -34,6 +34,9 @@ func wantStatus(p *wstest.Process, r wstest.Request, want int, why string) {
 func originFlags(t *trial) {
 	page := func(origin string) wstest.Request { return wstest.Request{Header: http.Header{"Origin": {origin}}} }
 	p := t.program()
+	if p.Handshake(wstest.Request{}) == 0 {
+		return // it answers nobody, since its timeouts have no unit: that is the matter of 1.4
+	}
 	wantStatus(p, page("https://evil.example"), http.StatusForbidden, "no flag lets that page in")
 	wantStatus(p, wstest.Request{}, http.StatusSwitchingProtocols, "a program is no page")
 	p = t.program("-origin", "https://one.example", "-origin", "https://two.example:8443")
@@ -114,9 +117,24 @@ func idsOfTwoProcesses(t *trial) {
 	}
 }
 
-// answerUnderWay lets a request of HTTP be under way when the signal comes.
+// answerUnderWay lets a request of HTTP be under way when the signal comes. A machine
+// that is very busy may not have begun to read it by then, and then net/http does not
+// answer it: one good end of three will do.
 func answerUnderWay(t *trial, end func(*wstest.Process)) {
-	p := t.program()
+	for try := 1; ; try++ {
+		p := t.program()
+		if answeredUnderWay(p, end) {
+			return
+		}
+		if try == 3 {
+			p.FailBecause("the http.Server is closed with Close, which cuts off what is under way. Its Shutdown lets it end.",
+				"the request was under way when the signal came, and was not answered.")
+		}
+	}
+}
+
+// answeredUnderWay is one try of answerUnderWay.
+func answeredUnderWay(p *wstest.Process, end func(*wstest.Process)) bool {
 	conn := p.Dial("a browser")
 	p.Did("it asks for /online, and the body of this request is still on its way")
 	fmt.Fprint(conn, "GET /online HTTP/1.1\r\nHost: server.example\r\nContent-Length: 4\r\n\r\n")
@@ -137,8 +155,5 @@ func answerUnderWay(t *trial, end func(*wstest.Process)) {
 			break
 		}
 	}
-	if !strings.HasPrefix(answer.String(), "HTTP/1.1 200") {
-		p.FailBecause("the http.Server is closed with Close, which cuts off what is under way. Its Shutdown lets it end.",
-			"the request was under way when the signal came, and was not answered.")
-	}
+	return strings.HasPrefix(answer.String(), "HTTP/1.1 200")
 }

@@ -325,6 +325,7 @@ func (s *scene) together(n int, pause time.Duration, do func(side, round int)) b
 				begun.Load()
 			}
 			do(side, round)
+			s.Alive()
 		}
 	}
 	var both sync.WaitGroup

@@ -129,7 +129,7 @@ var upgrade = []Promise{
 					s.talk(ann, "hello")
 					leave(ann)
 					s.Pass(grace)
-					s.notPanicked("the loop goes on after an error of ReadMessage. Every such error is final: return.")
+					s.notPanicked(causeReadsOn)
 					if !ann.Gone() && s.step > 1 {
 						s.FailBecause("a pump ends without finish, or hangUp waits for a pump that does not end, or that does not say so at its end.",
 							"ann's connection is still open on the server's side, although she has left.")
@@ -187,6 +187,8 @@ const (
 	causeDev = "Config.AnyOrigin, which -dev sets, is not looked at."
 )
 
+const causeReadsOn = "the loop goes on after an error of ReadMessage. Every such error is final: return."
+
 // closeIsAnswered lets a peer close (RFC 6455, section 5.5.1).
 func closeIsAnswered(s *scene) {
 	for _, code := range []int{1000, 4321} {
@@ -199,6 +201,7 @@ func closeIsAnswered(s *scene) {
 				"ann's close frame was not answered with one.")
 		}
 		s.Pass(grace)
+		s.notPanicked(causeReadsOn)
 	}
 }
 
@@ -275,12 +278,16 @@ func origins(t *trial) {
 			{"server.example", "https://server.example:443"},
 			{"other.example", "https://good.example:443"},
 		} {
+			s.Did("the server is reached as %s", o.host)
 			if peer, answer := s.Handshake("ann", from(o.host, o.origin)); peer == nil {
 				s.FailBecause(cause, "%s. The origin %s is allowed when the server is reached as %s.", answer, o.origin, o.host)
 			}
 		}
-		s.wantRefusedFor(cause, "server.example:443", "http://server.example", "443 is not the default port of http")
-		s.wantRefusedFor(cause, "server.example:80", "https://server.example", "80 is not the default port of https")
+		const mixed = "a port is taken off that is the default one of another scheme than the origin's: 80 is that of http alone, 443 that of https."
+		s.Did("the server is reached as server.example:443")
+		s.wantRefusedFor(mixed, "server.example:443", "http://server.example", "443 is not the default port of http")
+		s.Did("the server is reached as server.example:80")
+		s.wantRefusedFor(mixed, "server.example:80", "https://server.example", "80 is not the default port of https")
 	})
 	t.sceneWith(Config{AnyOrigin: true}, func(s *scene) {
 		s.Did("the server is in development mode: any origin may connect")

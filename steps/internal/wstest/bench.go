@@ -175,6 +175,9 @@ func (b *Bench) Settle() {
 	b.alive.Add(1)
 }
 
+// Alive tells the watch that the scenario goes on. It may be called from any goroutine.
+func (b *Bench) Alive() { b.alive.Add(1) }
+
 // Call calls a function of the server and demands that it returns within limit.
 func (b *Bench) Call(what string, limit time.Duration, f func()) {
 	b.Did("%s is called", what)
