@@ -101,6 +101,7 @@ var upgrade = []Promise{
 					raw := s.Dial(stall.name)
 					s.Did("%s %s", stall.name, stall.does)
 					raw.Write([]byte(stall.sends))
+					s.Settle() // it has come before the next handshake does
 					s.Connect("another peer")
 					s.Pass(handshakeTimeout - time.Second)
 					if raw.Gone() {
