@@ -6,8 +6,13 @@ import (
 	"sync"
 )
 
-// ErrUnknownClient says that no connected client has the given ID.
-var ErrUnknownClient = errors.New("unknown client")
+var (
+	// ErrUnknownClient says that no connected client has the given ID.
+	ErrUnknownClient = errors.New("unknown client")
+
+	// ErrClosed says that a message was not broadcast: the hub is closed.
+	ErrClosed = errors.New("hub is closed")
+)
 
 // Hub holds the connected clients. All its methods may be called from any
 // goroutine. Under its lock nothing is written to a socket and nothing waits.
@@ -59,9 +64,11 @@ func (h *Hub) Send(id string, m *Message) error {
 }
 
 // Broadcast sends m to every client, to all in the same order. It does not wait for
-// any of them: one that has fallen behind the log is cut off. The error is ErrTooBig.
+// any of them: one that has fallen behind the log is cut off. The error is ErrTooBig,
+// or ErrClosed: then nobody gets m.
 func (h *Hub) Broadcast(m *Message) error {
 	// TODO(9.1): put it into the log instead.
+	// TODO(9.3): after Close nobody gets it.
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	for _, c := range h.clients {

@@ -189,7 +189,7 @@ func (s *Server) handle(c *Client, m *Message) {
 		s.cfg.OnMessage(c.ctx, c, m)
 		return
 	}
-	if err := s.hub.Broadcast(m); err != nil {
+	if err := s.hub.Broadcast(m); err != nil && !c.finished() {
 		c.log.Error("not broadcast", "err", err)
 	}
 }

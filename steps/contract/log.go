@@ -63,6 +63,7 @@ var broadcastLog = []Promise{
 			t.scene(allBeforeTheEnd)
 			t.scene(littleBeforeTheEnd)
 			t.scene(goodbyeWithAGap)
+			t.scene(afterTheEnd)
 			t.scene(endInAFlood)
 			t.scene(busyPeer)
 			t.scene(pingBetween)
@@ -143,7 +144,7 @@ func costOfOne(s *scene) {
 	s.Settle()
 	if more := int64(s.Heap()) - int64(held); more > receivers*each {
 		s.FailBecause("what goes out is copied for each peer that it is written to: with thousands of slow peers that is more than the whole log. Each write can take the same bytes, those of the log.",
-			"%d bytes more are in use while the message is being written to %d peers. It is there %d times.", more, receivers, more/heavySize)
+			"%d bytes more are in use while the message is being written to %d peers, %d for each.", more, receivers, more/receivers)
 	}
 	s.Did("%d short messages are broadcast to them", all)
 	held = s.Heap()
@@ -530,6 +531,30 @@ func goodbyeWithAGap(s *scene) {
 	s.wantNil(down)
 }
 
+// afterTheEnd broadcasts when Shutdown has begun: some peers have got everything by
+// then, and one has not.
+func afterTheEnd(s *scene) {
+	ann, eve := s.Connect("ann"), s.Connect("eve")
+	eve.StopReading()
+	s.Did("%q is broadcast", "in time")
+	s.broadcastAtOnce([]byte("in time"))
+	down := s.shutDown(time.Minute)
+	s.Settle()
+	s.Did("%q is broadcast", "too late")
+	s.Start(func() { s.Broadcast([]byte("too late")) })
+	s.Settle()
+	eve.ResumeReading()
+	for _, p := range []*wstest.Peer{ann, eve} {
+		p.WantText("in time")
+		if p.HasText("too late") {
+			s.FailBecause("what is broadcast goes into the log also after Shutdown has begun, and some peers have ended by then. A sender that gets its own message back must know that everybody has got it: refuse what comes after the end, under the lock under which the end begins.",
+				"%s got a message that was broadcast after Shutdown had begun.", p.Name)
+		}
+		p.WantClose(1001)
+	}
+	s.wantNil(down)
+}
+
 // endInAFlood ends the connection of a peer that reads no faster than others talk, so
 // that something waits for it all the time.
 func endInAFlood(s *scene) {
@@ -569,7 +594,7 @@ func endInAFlood(s *scene) {
 		}
 	}
 	s.FailBecause("the write pump writes what is broadcast for as long as something is, and looks at done, or ends, only when nothing waits. At the end it must stop where the log ended then.",
-		"eve got no close frame in the %v after it, although she takes as much as is broadcast.", writeWait-time.Second)
+		"eve got no close frame in the %v after her text, although she takes as much as is broadcast.", writeWait-time.Second)
 }
 
 // busyPeer has a peer that is always behind get a message of its own.
@@ -709,7 +734,7 @@ func everyLength(s *scene) {
 	}
 }
 
-const causeBorder = "from one chunk to the next a message is lost, comes twice, or is cut; or the cursor is not at the beginning there."
+const causeBorder = "from one chunk to the next a message is lost, comes twice, or is cut; or the cursor is not at the beginning there; or the next chunk waits for the next broadcast."
 
 // manyChunks has messages of all sizes wait, far more than one write takes.
 func manyChunks(s *scene) {
