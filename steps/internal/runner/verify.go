@@ -20,12 +20,12 @@ type part struct {
 var parts = []part{
 	{"solutions", []string{"test", "./solutions/...", "-v"}, false},
 	{"bench, contracts and runner", []string{"test", "./steps/contract/...", "./steps/internal/...", "./static/...", "-v"}, false},
-	{"commands", []string{"test", "./solutions", "-v", "-timeout=30m", "-run=^TestCommandsDo", "-long"}, true},
-	{"mistakes", []string{"test", "./solutions", "-v", "-timeout=30m", "-run=^TestMistakes", "-long"}, true},
-	{"right servers", []string{"test", "./solutions", "-v", "-run=^TestRightServers", "-long"}, true},
-	{"protocol", []string{"test", "./solutions", "-v", "-run=^TestProtocol", "-long"}, true},
-	{"fuzz", []string{"test", "./solutions", "-v", "-timeout=30m", "-run=^TestFuzz", "-long"}, true},
-	{"stress", []string{"test", "./solutions", "-v", "-timeout=30m", "-run=^TestNothingDependsOnLuck", "-long"}, true},
+	{"commands", []string{"test", "./solutions/gates", "-v", "-timeout=30m", "-run=^TestCommandsDo", "-long"}, true},
+	{"mistakes", []string{"test", "./solutions/gates", "-v", "-timeout=30m", "-run=^TestMistakes", "-long"}, true},
+	{"right servers", []string{"test", "./solutions/gates", "-v", "-run=^TestRightServers", "-long"}, true},
+	{"protocol", []string{"test", "./solutions/gates", "-v", "-run=^TestProtocol", "-long"}, true},
+	{"fuzz", []string{"test", "./solutions/gates", "-v", "-timeout=30m", "-run=^TestFuzz", "-long"}, true},
+	{"stress", []string{"test", "./solutions/gates", "-v", "-timeout=30m", "-run=^TestNothingDependsOnLuck", "-long"}, true},
 }
 
 // passed is a test that has passed; uneventful are the lines that hide one that

@@ -11,7 +11,7 @@ func TestFigures(t *testing.T) {
 		missing bool
 	}{
 		{gate, "    protocol_test.go:1: protocol: 7 cases, all kept\n    long_test.go:45: fuzz: 12 inputs tried\n--- PASS: TestFuzz (1s)\n", "fuzz: 12 inputs tried", false},
-		{gate, "    long_test.go:30: it takes minutes: go test ./solutions -long\n--- SKIP: TestFuzz (0s)\n", "fuzz: no figures", true},
+		{gate, "    long_test.go:30: it takes minutes: go test ./solutions/gates -long\n--- SKIP: TestFuzz (0s)\n", "fuzz: no figures", true},
 		{tests, "--- PASS: TestA (0s)\n    --- PASS: TestA/b (0s)\n", "solutions: 2 tests passed", false},
 		{tests, "FAIL	. [setup failed]\n", "solutions: 0 tests passed", true},
 	} {

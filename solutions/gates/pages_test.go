@@ -1,4 +1,4 @@
-package solutions
+package gates
 
 import (
 	"path/filepath"

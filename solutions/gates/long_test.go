@@ -1,4 +1,4 @@
-package solutions
+package gates
 
 import (
 	"bytes"
@@ -25,7 +25,7 @@ const rightServers = "^Test(HubGoroutine|Contexts|Shards|Detached|SharedLog)$"
 // No bytes and no order of events break the last server.
 func TestFuzzFindsNothing(t *testing.T) {
 	if !*long {
-		t.Skip("it takes minutes: go test ./solutions -long -run Fuzz")
+		t.Skip("it takes minutes: go test ./solutions/gates -long -run Fuzz")
 	}
 	executions := 0
 	for _, target := range fuzzTargets {

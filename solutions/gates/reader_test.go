@@ -1,4 +1,4 @@
-package solutions
+package gates
 
 import (
 	"bufio"
@@ -16,7 +16,7 @@ import (
 // page by page, and what it prints is as it stands there.
 func TestCommandsDoWhatThePagesSay(t *testing.T) {
 	if !*long {
-		t.Skip("it takes minutes: go test ./solutions -long -run CommandsDo")
+		t.Skip("it takes minutes: go test ./solutions/gates -long -run CommandsDo")
 	}
 	if _, err := exec.LookPath("sh"); err != nil {
 		t.Skip("there is no shell")

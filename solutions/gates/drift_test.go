@@ -1,4 +1,4 @@
-package solutions
+package gates
 
 import (
 	"fmt"
@@ -43,7 +43,7 @@ var changes = map[string]struct{ changed, removed string }{
 func TestDeclarationsDoNotDrift(t *testing.T) {
 	for folder := range changes {
 		if !slices.Contains(contract.Folders[1:], folder) {
-			t.Errorf("the table %q in solutions/drift_test.go has %q, which is no step with one before it. Correct it.", "changes", folder)
+			t.Errorf("the table %q in solutions/gates/drift_test.go has %q, which is no step with one before it. Correct it.", "changes", folder)
 		}
 	}
 	eachStep(t, func(t *testing.T, n int, folder string) {
@@ -101,11 +101,11 @@ func checkTable(t *testing.T, folder string, before, after map[string]string) {
 		{"removed", removed, strings.Fields(table.removed)},
 	} {
 		for _, name := range slices.Sorted(slices.Values(without(kind.is, kind.said))) {
-			t.Errorf("%s is %s in solutions/%s, compared with the solution before. If the step is about it, say so in the table %q in solutions/drift_test.go; if not, make both the same.\n%s",
+			t.Errorf("%s is %s in solutions/%s, compared with the solution before. If the step is about it, say so in the table %q in solutions/gates/drift_test.go; if not, make both the same.\n%s",
 				name, kind.name, folder, "changes", difference(before[name], after[name]))
 		}
 		for _, name := range without(kind.said, kind.is) {
-			t.Errorf("%s is not %s in solutions/%s, but the table %q in solutions/drift_test.go says so. Take it out there.", name, kind.name, folder, "changes")
+			t.Errorf("%s is not %s in solutions/%s, but the table %q in solutions/gates/drift_test.go says so. Take it out there.", name, kind.name, folder, "changes")
 		}
 	}
 }

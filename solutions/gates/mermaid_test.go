@@ -1,4 +1,4 @@
-package solutions
+package gates
 
 import (
 	"regexp"
@@ -45,7 +45,7 @@ func TestDiagramsParse(t *testing.T) {
 			kind := append(b.lines, "")[0]
 			grammar := diagrams[kind]
 			if grammar == nil {
-				t.Errorf("%s:%d: %q begins no diagram that the pages have. Correct it, or add it to solutions/mermaid_test.go.", page, b.at+1, kind)
+				t.Errorf("%s:%d: %q begins no diagram that the pages have. Correct it, or add it to solutions/gates/mermaid_test.go.", page, b.at+1, kind)
 				continue
 			}
 			depth, declared := 0, make(map[string]bool)

@@ -1,4 +1,4 @@
-package solutions
+package gates
 
 import (
 	"context"
@@ -22,7 +22,7 @@ var update = flag.Bool("update", false, "write testdata anew: what the wrong ser
 
 const (
 	// mistakesFolder holds a folder for each step, with a file for each mistake.
-	mistakesFolder = "solutions/testdata/mistakes"
+	mistakesFolder = "solutions/gates/testdata/mistakes"
 
 	fewestMistakes = 10              // in a step
 	mostLines      = 40              // of output, until the sentence that matters is complete
@@ -68,7 +68,7 @@ func TestMistakesApply(t *testing.T) {
 		for _, m := range mistakes {
 			broken[m.breaks] = true
 			if m.output == "" {
-				t.Errorf("%s has no output: run go test ./solutions -long -run Mistakes -update, and read it.", m.path)
+				t.Errorf("%s has no output: run go test ./solutions/gates -long -run Mistakes -update, and read it.", m.path)
 			}
 			for file := range m.edits {
 				if _, err := m.apply(file); err != nil {
@@ -88,7 +88,7 @@ func TestMistakesApply(t *testing.T) {
 // to fail, and says what it should, soon.
 func TestMistakesAreCaught(t *testing.T) {
 	if !*long {
-		t.Skip("it takes minutes: go test ./solutions -long -run Mistakes")
+		t.Skip("it takes minutes: go test ./solutions/gates -long -run Mistakes")
 	}
 	var mu sync.Mutex // guards what follows
 	var slowest time.Duration

@@ -1,8 +1,4 @@
-// Package solutions keeps the finished steps, each a program of its own. Its
-// tests are gates: they keep steps, solutions, contracts and lessons in step. They
-// hold for the repository as it is handed out. What is about a starter that somebody
-// has begun to solve is skipped, unless -authors asks for it.
-package solutions
+package gates
 
 import (
 	"flag"
@@ -17,7 +13,7 @@ import (
 )
 
 // root is the repository. go test runs the tests of a package in its folder.
-const root = ".."
+const root = "../.."
 
 // module is the path of the module, as go.mod has it.
 const module = "example.com/wsworkshop"

@@ -1,4 +1,4 @@
-package solutions
+package gates
 
 import (
 	"encoding/json"
@@ -76,7 +76,7 @@ func TestGoModRequiresThreeModules(t *testing.T) {
 		t.Fatal(err)
 	}
 	if mod.Module.Path != module {
-		t.Errorf("the module is %s and not %s. Change the constant module in solutions/repo_test.go.", mod.Module.Path, module)
+		t.Errorf("the module is %s and not %s. Change the constant module in solutions/gates/repo_test.go.", mod.Module.Path, module)
 	}
 	var got []string
 	for _, r := range mod.Require {

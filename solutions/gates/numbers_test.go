@@ -1,4 +1,4 @@
-package solutions
+package gates
 
 import (
 	"fmt"
@@ -16,40 +16,6 @@ import (
 	"example.com/wsworkshop/steps/contract"
 )
 
-// saysANumber are sentences that say a constant without its name: a number for
-// each constant, durations in seconds and sizes in KiB.
-var saysANumber = []struct {
-	sentence  *regexp.Regexp
-	constants string
-}{
-	{regexp.MustCompile(`(\d+) messages of (\d+) KiB(?:\*\*)? are`), "sendQueueSize maxMessageSize"},
-	{regexp.MustCompile(`send queue: (\d+) messages`), "sendQueueSize"},
-	{regexp.MustCompile(`send queue fills: (\d+) messages`), "sendQueueSize"},
-	{regexp.MustCompile("`Client.send`, (\\d+) messages"), "sendQueueSize"},
-	{regexp.MustCompile(`empties: (\d+) places`), "sendQueueSize"},
-	{regexp.MustCompile(`that is read: (\d+) KiB`), "maxMessageSize"},
-	{regexp.MustCompile(`longer than (\d+) KiB`), "maxMessageSize"},
-	{regexp.MustCompile(`is still cut off after (\d+) seconds`), "pongWait"},
-	{regexp.MustCompile(`silent peer is gone after (\d+) s`), "pongWait"},
-	{regexp.MustCompile(`does not read is gone after (\d+) s`), "writeWait"},
-	{regexp.MustCompile(`longer than \[?(\d+) seconds`), "writeWait"},
-	{regexp.MustCompile(`is pinged every (\d+) s`), "pingPeriod"},
-	{regexp.MustCompile(`\*\*(\d+) and (\d+) seconds\.\*\*`), "pingPeriod pongWait"},
-	{regexp.MustCompile(`more patient than (\d+) seconds`), "pongWait"},
-	{regexp.MustCompile(`pings every (\d+) seconds, and after (\d+) it gives up`), "pingPeriod pongWait"},
-	{regexp.MustCompile(`(\d+) seconds of writing, (\d+) for the close frame and (\d+) `), "writeWait closeWait closeWait"},
-	{regexp.MustCompile(`longer than its (\d+) seconds`), "shutdownWait"},
-	{regexp.MustCompile(`Shutdown, with (\d+) s`), "shutdownWait"},
-	{regexp.MustCompile(`in the handshake is let go after (\d+) s`), "handshakeTimeout"},
-	{regexp.MustCompile("`ReadHeaderTimeout` to (\\d+) seconds"), "handshakeTimeout"},
-	{regexp.MustCompile(`(\d+) connections with (\d+) messages of (\d+) KiB a second`), "MaxPerIP MessageRate maxMessageSize"},
-	{regexp.MustCompile(`(\d+) connections from your address`), "MaxPerIP"},
-	{regexp.MustCompile(`cap\*\* for each address \| (\d+) `), "MaxPerIP"},
-	{regexp.MustCompile(`rate\*\* for each address \| (\d+), and`), "HandshakeRate"},
-	{regexp.MustCompile(`rate\*\* for each connection \| (\d+), and`), "MessageRate"},
-	{regexp.MustCompile(`429, come back in (\d+) s`), "slotRetry"},
-}
-
 // A number beside the name of a constant: `pongWait` (60 s), 54 seconds
 // (`pingPeriod`), the 2 seconds of `closeWait`.
 var (
@@ -60,7 +26,6 @@ var (
 // What the pages say of a constant of the finished server is its value.
 func TestNumbersAreThoseOfTheCode(t *testing.T) {
 	values := constants(t, "solutions/08-limits")
-	found := make([]bool, len(saysANumber))
 	n := 0
 	for _, page := range pages(t) {
 		text := read(t, page)
@@ -80,19 +45,9 @@ func TestNumbersAreThoseOfTheCode(t *testing.T) {
 		for _, m := range numberBefore.FindAllStringSubmatch(text, -1) {
 			check(m[0], m[1], m[2])
 		}
-		for i, s := range saysANumber {
-			for _, m := range s.sentence.FindAllStringSubmatch(text, -1) {
-				found[i] = true
-				for k, constant := range strings.Fields(s.constants) {
-					check(m[0], m[k+1], constant)
-				}
-			}
-		}
 	}
-	for i, s := range saysANumber {
-		if !found[i] {
-			t.Errorf("no page says %s any more. Correct the table %q in solutions/numbers_test.go.", s.sentence, "saysANumber")
-		}
+	if n == 0 {
+		t.Error("no page says a number beside the name of a constant.")
 	}
 	t.Logf("numbers: %d compared with the code", n)
 }

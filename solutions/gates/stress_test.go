@@ -1,4 +1,4 @@
-package solutions
+package gates
 
 import (
 	"bytes"
@@ -40,7 +40,7 @@ var settings = []setting{
 // many times, in any order, and while the machine has more to do than it can.
 func TestNothingDependsOnLuck(t *testing.T) {
 	if !*long {
-		t.Skip("it takes minutes: go test ./solutions -long -run Luck")
+		t.Skip("it takes minutes: go test ./solutions/gates -long -run Luck")
 	}
 	dir := t.TempDir()
 	packages := []string{"steps/contract"} // the right servers of other designs
