@@ -22,6 +22,7 @@ const signals = "6.3 on SIGTERM and on Ctrl-C the program drains and exits with 
 // A starter builds, keeps every promise of the steps before it, and breaks every
 // promise of its own, each with a failure that teaches.
 func TestStartersFailTheirOwnPromisesOnly(t *testing.T) {
+	t.Parallel() // with the other test that waits for the go command
 	// go test runs this test again, instead of answering from its cache, when a
 	// file has changed that the test has opened. The go command that does the work
 	// is another process, so open here all that it builds from.
