@@ -50,7 +50,7 @@ func TestDeclarationsDoNotDrift(t *testing.T) {
 		}
 	}
 	eachStep(t, func(t *testing.T, n int, folder string) {
-		after, starter := declarations(t, "solutions/"+folder), declarations(t, "steps/"+folder)
+		after := declarations(t, "solutions/"+folder)
 		before := make(map[string]string)
 		if n > 1 {
 			previous := "solutions/" + contract.Folders[n-2]
@@ -59,6 +59,7 @@ func TestDeclarationsDoNotDrift(t *testing.T) {
 		}
 
 		notBegun(t, folder)
+		starter := declarations(t, "steps/"+folder)
 		for _, name := range slices.Sorted(maps.Keys(starter)) {
 			text := starter[name]
 			switch {

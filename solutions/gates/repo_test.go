@@ -103,6 +103,12 @@ func notBegun(t *testing.T, folder string) {
 	}
 }
 
+// begunSteps returns the steps that have been begun, but for authors, who want to hear
+// of all of them.
+func begunSteps(t *testing.T) []string {
+	return slices.DeleteFunc(slices.Clone(contract.Folders[:]), func(folder string) bool { return *authors || !begun(t, folder) })
+}
+
 // begun reports whether the Go files of a step are not those that the runner's reset
 // would put there.
 func begun(t *testing.T, folder string) bool {
