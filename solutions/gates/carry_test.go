@@ -17,7 +17,7 @@ import (
 
 var (
 	carry = flag.String("carry", "", "carry what has changed in this solution since git's HEAD into the other solutions and the starters")
-	from  = flag.String("from", "", "carry it to this solution, and what comes after it, only")
+	from  = flag.String("from", "", "carry it into this step and those after it only")
 )
 
 // carryChanges takes what a maintainer has changed in one solution since the last
@@ -32,11 +32,9 @@ func carryChanges(t *testing.T, solution, from string) {
 		t.Fatalf("-carry and -from take a solution, such as solutions/%s.", contract.Folders[len(contract.Folders)-1])
 	}
 	var snapshots []string
-	for i, folder := range contract.Folders {
-		if i > begins {
-			snapshots = append(snapshots, "steps/"+folder)
-		}
-		if i >= begins && folder != solution {
+	for _, folder := range contract.Folders[max(0, begins):] {
+		snapshots = append(snapshots, "steps/"+folder)
+		if folder != solution {
 			snapshots = append(snapshots, "solutions/"+folder)
 		}
 	}

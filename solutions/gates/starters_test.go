@@ -112,7 +112,7 @@ func testStarters(t *testing.T) map[string]*result {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), goCommand, "test", "-json", "-count=1")
+	cmd := exec.CommandContext(t.Context(), goCommand, "test", "-json", "-count=1", "-ldflags=-w")
 	for _, folder := range contract.Folders {
 		cmd.Args = append(cmd.Args, "./steps/"+folder)
 	}
