@@ -22,6 +22,8 @@ var notRun = []struct {
 }{
 	{regexp.MustCompile(`^go test \./solutions/\.\.\.`), "runs this test, too"},
 	{regexp.MustCompile(`^go test \./solutions/gates(/programs)? .*-long`), "takes minutes; go run ./steps verify runs it"},
+	{regexp.MustCompile(`^go test \./solutions/gates -authors`), "runs this test, too; .ci/run has it"},
+	{regexp.MustCompile(`^go test \./solutions/gates .*-carry`), "changes files, and needs git"},
 	{regexp.MustCompile(`^go test .* -fuzz `), "takes ten minutes; go run ./steps verify fuzzes for a shorter time"},
 	{regexp.MustCompile(`^go test \./steps/internal/runner`), "takes minutes; .ci/run has it"},
 	{regexp.MustCompile(`^go run \./steps verify$`), "runs this test, too"},
