@@ -3,7 +3,8 @@
 // starter that somebody has begun to solve is skipped, unless -authors asks for it.
 //
 //   - starters, drift, files, imports, todos: each starter is the solution before it
-//     with what is new, and breaks its own promises only
+//     with what is new, and breaks its own promises only; carry takes a maintainer's
+//     change of one solution over into the others
 //   - mistakes, with testdata/mistakes: wrong servers are caught, by the right promise
 //     and with words that help
 //   - stress, long: right servers never fail; protocol and fuzz
