@@ -1,4 +1,4 @@
-package gates
+package programs
 
 import (
 	"bufio"
@@ -42,7 +42,7 @@ func TestAttacks(t *testing.T) {
 					if !a.long {
 						t.Parallel() // it waits more than it works
 					} else if !*long {
-						t.Skip("it takes a while: go test ./solutions/gates -long -v -run Attacks")
+						t.Skip("it takes a while: go test ./solutions/gates/programs -long -v -run Attacks")
 					}
 					a.run(t, program)
 				})

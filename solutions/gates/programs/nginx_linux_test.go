@@ -1,4 +1,4 @@
-package gates
+package programs
 
 import (
 	"crypto/ecdsa"
@@ -46,8 +46,8 @@ func startNginx(t *testing.T, primary, backup string) *proxy {
 		program, err = exec.LookPath("/usr/sbin/nginx") // Debian's place, which a user may not have in PATH
 	}
 	if err != nil {
-		if os.Getenv("WSWORKSHOP_NGINX") != "" {
-			t.Fatal("nginx is missing, and WSWORKSHOP_NGINX says that it must be here: apt-get install nginx-light")
+		if os.Getenv("WSWORKSHOP_TOOLS") != "" {
+			t.Fatal("nginx is missing, and WSWORKSHOP_TOOLS says that it must be here: apt-get install nginx-light")
 		}
 		t.Skip("it needs nginx. On Debian and Ubuntu: apt-get install nginx-light")
 	}

@@ -1,4 +1,4 @@
-package gates
+package programs
 
 import (
 	"bytes"
@@ -37,7 +37,7 @@ func TestLoads(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%s, %d of %d say %d of %d bytes", load.folder, load.speakers, load.clients, load.times, load.size), func(t *testing.T) {
 			if load.long && !*long {
-				t.Skip("it takes a while: go test ./solutions/gates -long -v -run Loads")
+				t.Skip("it takes a while: go test ./solutions/gates/programs -long -v -run Loads")
 			}
 			server := startProcess(t, programs[load.folder], append(load.flags, "-addr", "127.0.0.1:0")...)
 			testLoad(t, server, load.clients, load.speakers, load.times, load.size, load.folder == "09-log")

@@ -1,4 +1,4 @@
-package gates
+package programs
 
 import (
 	"context"
@@ -37,7 +37,7 @@ const (
 // Linux: /proc, and a loopback network with many addresses.
 func TestSoak(t *testing.T) {
 	if !*long {
-		t.Skip("it takes a minute: go test ./solutions/gates -long -v -run Soak")
+		t.Skip("it takes a minute: go test ./solutions/gates/programs -long -v -run Soak")
 	}
 	program := buildServer(t, "09-log", "-overlay", panicOnText(t))
 	t.Run("faults", func(t *testing.T) { testFaults(t, program) })
