@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 
@@ -28,42 +27,43 @@ const (
 )
 
 func TestChatBetweenTwoPages(t *testing.T) {
-	for step := 1; step < len(programs); step++ {
-		t.Run(programs[step], func(t *testing.T) {
-			server := serve(t, step)
-			var mayLog []string
-			if step < onlineFrom {
-				mayLog = []string{notFound}
-			}
-			a, b := open(t, server.url, mayLog...), open(t, server.url, mayLog...)
+	eachBrowser(t, func(t *testing.T, newPage newPageFunc) {
+		for step := 1; step < len(programs); step++ {
+			t.Run(programs[step], func(t *testing.T) {
+				server := serve(t, step)
+				a, b := newPage(t).open(server.url), newPage(t).open(server.url)
 
-			a.write("from a")
-			a.waitMessage("received", "from a")
-			if step >= chatFrom {
-				b.waitMessage("received", "from a")
-			}
-			b.write("from b")
-			b.waitMessage("received", "from b")
-			if step >= chatFrom {
-				a.waitMessage("received", "from b")
-			}
-			want := []string{"from b"}
-			if step >= chatFrom {
-				want = []string{"from a", "from b"}
-			}
-			if got := b.messages("received"); !slices.Equal(got, want) {
-				t.Errorf("b has received %q, want %q", got, want)
-			}
-			if step >= onlineFrom {
-				b.waitText("online", "2")
-			} else {
-				b.waitText("online", "from step 3 on")
-			}
-			b.waitText("sent", "1 message, 6 bytes")
-			b.waitText("received", fmt.Sprintf(" %d bytes", 6*len(want)))
-			b.waitText("roundtrip", " ms")
-		})
-	}
+				a.write("from a")
+				a.waitMessage("own", "from a")
+				if step >= chatFrom {
+					b.waitMessage("received", "from a")
+				}
+				b.write("from b")
+				b.waitMessage("own", "from b")
+				if step >= chatFrom {
+					a.waitMessage("received", "from b")
+				}
+				want := 1
+				if step >= chatFrom {
+					want = 2
+				}
+				if others := b.messages("received"); len(others) != want-1 {
+					t.Errorf("b has received %q from others, want %d messages", others, want-1)
+				}
+				if step >= onlineFrom {
+					b.waitText("online", "2")
+				} else {
+					b.waitText("online", "from step 3 on")
+				}
+				b.waitText("sent", "1 message, 6 bytes")
+				b.waitText("received", fmt.Sprintf(" %d bytes", 6*want))
+				b.waitText("roundtrip", " ms")
+				if got := b.text("program"); got != "solutions/"+programs[step] {
+					t.Errorf("the page says that this is the program %q", got)
+				}
+			})
+		}
+	})
 }
 
 // What somebody else writes is text, whatever it says.
