@@ -129,7 +129,7 @@ func TestLooks(t *testing.T) {
 	server := serve(t, 8)
 	p := open(t, server.url, wsFailed, serverGone)
 	p.write("a message")
-	p.waitMessage("received", "a message")
+	p.waitMessage("own", "a message")
 	p.click("try-foreign")
 	p.waitText("foreign-result", "refused")
 	check := func(state string) {
@@ -151,8 +151,9 @@ func TestLooks(t *testing.T) {
 	check("open")
 	server.kill()
 	p.waitText("close-name", "1006")
+	p.waitText("failed-name", "no answer")
 	p.write("waits")
-	p.waitFor(`document.getElementById("curl").checkVisibility()`)
+	p.waitMessage("waiting", "waits")
 	check("closed")
 }
 
@@ -214,9 +215,9 @@ func TestScreenshots(t *testing.T) {
 		mayLog         string
 		play           func(t *testing.T, server *process, p *page)
 	}{
-		{1, cut{"body", ".messages"}, cut{"body", ".messages"}, notFound, func(t *testing.T, server *process, p *page) {
+		{1, cut{"body", ".messages"}, cut{"body", ".messages"}, wsFailed, func(t *testing.T, server *process, p *page) {
 			p.write("Is anybody there?")
-			p.waitMessage("received", "Is anybody there?")
+			p.waitMessage("own", "Is anybody there?")
 			p.waitText("received", "1 message,")
 			p.waitText("online", "from step 3 on")
 		}},
@@ -243,7 +244,7 @@ func TestScreenshots(t *testing.T) {
 			p.click("add-100")
 			p.waitText("peers-result", "81 refused")
 			p.click("send-many")
-			p.waitMessage("received", "quick 100 of 100")
+			p.waitMessage("own", "quick 100 of 100")
 			p.waitText("peers-result", "1900 messages received")
 			p.waitText("online", "20")
 		}},
