@@ -35,8 +35,8 @@ const QUIET = 55_000; // ms; a server waits for 60 s
 // (Client.failed).
 export function notOpen({ answered }) {
   return answered
-    ? { title: "1006, no close frame", words: "The connection was never open. The server answers other requests: it refused the handshake, or broke it off." }
-    : { title: "no answer", words: "The connection was never open: the server is not running, or cannot be reached." };
+    ? { title: "1006, no close frame", words: "The connection was never open. The server answers other requests, and has refused the handshake or broken it off." }
+    : { title: "no answer", words: "The server is not running, or cannot be reached." };
 }
 
 // describe returns a title and some words for the end of a connection

@@ -145,7 +145,7 @@ func TestRestart(t *testing.T) {
 				p.waitFor(fmt.Sprintf(`[...document.querySelectorAll("#log .note .text")].some((e) => e.textContent.includes("connection closed: %s. %s"))`, title, words))
 				p.waitFor(`Number(document.getElementById("failed-count").textContent) > 1`)
 				p.waitText("failed-name", "no answer")
-				p.waitText("failed-words", "the server is not running")
+				p.waitText("failed-words", "The server is not running")
 				if got := p.text("close-name"); got != title {
 					t.Errorf("after attempts that failed, the last close is %q, want %q", got, title)
 				}
@@ -319,7 +319,7 @@ func TestPanicBeforeStep7(t *testing.T) {
 	a.click("send-boom")
 	for _, p := range []*page{a, b} {
 		p.waitText("timeline", "closed: 1006, no close frame")
-		p.waitText("failed-words", "the server is not running")
+		p.waitText("failed-words", "The server is not running")
 	}
 	server.waitFor(regexp.MustCompile(`panic: boom`))
 }

@@ -90,8 +90,8 @@ test("1006 says first what it most often means", () => {
 });
 
 test("an attempt that failed says whether the server answers", () => {
-  if (!notOpen({ answered: true }).words.includes("refused the handshake")) throw new Error(notOpen({ answered: true }).words);
-  if (!notOpen({ answered: false }).words.includes("not running")) throw new Error(notOpen({ answered: false }).words);
+  if (!notOpen({ answered: true }).words.includes("has refused the handshake")) throw new Error(notOpen({ answered: true }).words);
+  if (!notOpen({ answered: false }).words.startsWith("The server is not running")) throw new Error(notOpen({ answered: false }).words);
 });
 
 test("round trip finds its own messages among others", () => {
