@@ -1,10 +1,10 @@
 // The page: shows what the client does and turns clicks into calls.
 
 import { Client, QUEUE_LIMIT } from "./client.js";
-import { describe } from "./closecodes.js";
+import { describe, notOpen } from "./closecodes.js";
 import { $, announce, clock, curl, showCommand } from "./dom.js";
 import { startLab } from "./lab.js";
-import { addEntry, addEvent, markSent } from "./log.js";
+import { addEntry, addEvent, markLost, markSent } from "./log.js";
 import { RoundTrip } from "./roundtrip.js";
 
 const url = new URL("/ws", location.href);
@@ -12,12 +12,14 @@ url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
 
 const roundTrip = new RoundTrip();
 const client = new Client(url, {
+  probe: askProgram,
   onChange: show,
   onMessage(data) {
     const now = performance.now();
     lastMessage = now;
-    lastRoundTrip = roundTrip.received(data, now) ?? lastRoundTrip;
-    addEntry("received", typeof data === "string" ? data : `[binary, ${data.byteLength} bytes]`);
+    const taken = roundTrip.received(data, now);
+    lastRoundTrip = taken ?? lastRoundTrip;
+    addEntry(taken === null ? "received" : "own", typeof data === "string" ? data : `[binary, ${data.byteLength} bytes]`);
     lab.received(data);
   },
 });
@@ -25,27 +27,43 @@ const lab = startLab(client, url, send, noteSent);
 
 // Connection
 
-let shown = { state: "closed", close: null, retryAt: null, offline: false }; // what show() saw last
+let step = NaN; // of the server, if it says one
+
+// askProgram asks which step's program this is: from one attempt to the next it may
+// have become another.
+async function askProgram(signal) {
+  const response = await fetch("/program", { cache: "no-store", signal });
+  const program = response.ok ? await response.text() : "";
+  step = parseInt(program.split("/")[1], 10);
+  $("program").textContent = program || "of no step of the workshop";
+}
+
+let shown = { state: "closed", close: null, failed: null, retryAt: null, offline: false }; // what show() saw last
 
 function show() {
-  const { state, since, wanted, lastClose, retryAt, offline } = client;
-  $("state").textContent = state;
-  $("state").dataset.state = state;
-  $("since").textContent = clock(since);
+  const { state, since, wanted, lastClose, failed, retryAt, offline } = client;
+  for (const element of document.querySelectorAll(".state")) {
+    element.textContent = state;
+    element.dataset.state = state;
+  }
+  for (const element of document.querySelectorAll(".since")) element.textContent = clock(since);
+  $("figures").hidden = state !== "open";
   $("toggle").textContent = wanted ? "Disconnect" : "Connect";
   showNext();
 
   const before = shown;
-  shown = { state, close: lastClose, retryAt, offline };
+  shown = { state, close: lastClose, failed, retryAt, offline };
+  if (failed !== before.failed) showFailed(failed);
   if (lastClose !== before.close) showClose(lastClose);
+  else if (state === "closed" && before.state !== "closed" && failed === before.failed) addEvent("stopped");
   if (retryAt !== null && retryAt !== before.retryAt) addEvent(`waiting ${((retryAt - Date.now()) / 1000).toFixed(1)} s`);
   if (offline && !before.offline) addEvent("waiting for the network");
   if (state === before.state) return;
-  if (state !== "closed") addEvent(state); // showClose has told that one
+  if (state !== "closed") addEvent(state); // the others have told that one
   if (state === "open") {
     addEntry("note", "connection open");
     announce("Connected.");
-    roundTrip.reset();
+    $("refusal").textContent = ""; // what was not sent can be sent now
     lastRoundTrip = lastMessage = null;
     startPolling();
   } else if (before.state === "open") {
@@ -74,27 +92,40 @@ function showNext() {
 
   // The button stays while an attempt runs, so that it does not blink.
   const tryNow = $("try-now");
-  const hide = !wanted || state === "open" || state === "closing" || !client.lastClose;
+  const hide = !wanted || state === "open" || state === "closing" || !(client.lastClose || client.failed);
   if (hide && document.activeElement === tryNow) $("text").focus();
   tryNow.hidden = hide;
   tryNow.setAttribute("aria-disabled", state !== "closed");
 }
 
 function showClose(close) {
-  const { code, reason, opened, asked, at } = close;
-  const { name, words } = describe(close);
+  const { title, words } = describe(close, step);
   $("last-close").hidden = false;
-  $("close-time").textContent = clock(at);
-  $("close-name").textContent = `${code}, ${name}`;
+  $("close-time").textContent = clock(close.at);
+  $("close-name").textContent = title;
   $("close-words").textContent = words;
-  $("close-reason").hidden = !reason;
-  $("close-reason-text").textContent = reason;
-  $("refused").hidden = opened || asked;
+  $("close-reason").hidden = !close.reason;
+  $("close-reason-text").textContent = close.reason;
 
-  addEvent(`closed: ${code}, ${name}`);
-  // Failed attempts are not worth a line each among the messages.
-  if (opened) addEntry("note", `connection closed: ${code}, ${name}. ${words}`);
-  announce(`Closed: ${code}, ${name}. ${words} ${client.wanted ? "Trying again." : "Not trying again."}`);
+  for (const entry of roundTrip.takeAll()) if (entry) markLost(entry);
+  addEvent(`closed: ${title}`);
+  addEntry("note", `connection closed: ${title}. ${words}`);
+  announce(`Closed: ${title}. ${words} ${client.wanted ? "Trying again." : "Not trying again."}`);
+}
+
+// The last close stays, whatever comes of the attempts after it. They are not worth
+// a line each among the messages.
+function showFailed(failed) {
+  $("failed").hidden = !failed;
+  if (!failed) return;
+  const { title, words } = notOpen(failed);
+  $("failed-count").textContent = failed.count;
+  $("failed-time").textContent = clock(failed.at);
+  $("failed-name").textContent = title;
+  $("failed-words").textContent = words;
+  $("refused").hidden = !failed.answered;
+  addEvent(`failed: ${title}`);
+  announce(`Attempt failed: ${title}. ${words}`);
 }
 
 $("url").textContent = url.href;
@@ -130,10 +161,10 @@ function inWords({ messages, bytes }) {
 
 // Sending
 
-// noteSent is for the figures.
-function noteSent(text) {
+// noteSent is for the figures. entry is that in the list of messages, if there is one.
+function noteSent(text, entry) {
   lastMessage = performance.now();
-  roundTrip.sent(text, lastMessage);
+  roundTrip.sent(text, lastMessage, entry);
 }
 
 // send returns whether the message was sent or now waits.
@@ -142,10 +173,11 @@ function send(text) {
   let sent = false;
   const accepted = client.send(text, () => {
     sent = true;
-    noteSent(text);
     if (entry) markSent(entry);
+    else entry = addEntry("sent", text);
+    noteSent(text, entry);
   });
-  if (accepted) entry = addEntry(sent ? "sent" : "waiting", text);
+  if (accepted && !sent) entry = addEntry("waiting", text);
   $("refusal").textContent = accepted ? "" : `Not sent: not connected, and ${QUEUE_LIMIT} messages are waiting already.`;
   return accepted;
 }
@@ -161,12 +193,20 @@ $("form").onsubmit = (event) => {
 
 const POLL_EVERY = 5000;
 const POLL_TIMEOUT = 4000; // less than POLL_EVERY: one request at a time
+const SILENT = 60_000; // ms; a server that has answered no request for so long is away
 
 let poller = 0; // the interval, or 0 while not polling
+let lastAnswer = 0; // when, as Date.now()
 
 function startPolling() {
   $("online").textContent = "asking…";
   poller = setInterval(poll, POLL_EVERY);
+  pollAnew();
+}
+
+// pollAnew asks at once. The silence before it does not count: nobody asked.
+function pollAnew() {
+  lastAnswer = Date.now();
   poll();
 }
 
@@ -182,7 +222,8 @@ async function poll() {
   let status = 0;
   let online;
   try {
-    const response = await fetch("/online", { cache: "no-store", signal: AbortSignal.timeout(POLL_TIMEOUT) });
+    // Steps 1 and 2 do not count. They are asked something else, whether they are there.
+    const response = await fetch(step < 3 ? "/program" : "/online", { cache: "no-store", signal: AbortSignal.timeout(POLL_TIMEOUT) });
     status = response.status;
     online = (await response.json())?.online;
   } catch (error) {
@@ -190,16 +231,24 @@ async function poll() {
     if (!(error instanceof SyntaxError)) status = 0;
   }
   if (mine !== poller) return;
+  const now = Date.now();
+  if (status) lastAnswer = now;
   if (Number.isInteger(online)) {
     $("online").textContent = online;
-  } else if (status === 404 || status === 200) {
+  } else if (status === 404) {
     stopPolling("the server counts its peers from step 3 on");
+  } else if (status === 200) {
+    $("online").textContent = "the server counts its peers from step 3 on";
+  } else if (status) {
+    $("online").textContent = `no number: the server answered ${status}`;
+  } else if (now - lastAnswer < SILENT) {
+    $("online").textContent = `no answer for ${Math.round((now - lastAnswer) / 1000)} s`;
   } else {
-    $("online").textContent = status ? `no number: the server answered ${status}` : "no answer";
+    client.giveUp("the server has answered no request for a minute");
   }
 }
 
-document.addEventListener("visibilitychange", poll);
+document.addEventListener("visibilitychange", pollAnew);
 
 setInterval(showFigures, 250);
 client.connect();

@@ -1,4 +1,4 @@
-// How long to wait before the next attempt to connect.
+// How long to wait before the next attempt to connect, and whether to make one.
 
 const BASE_DELAY = 500; // ms; the ceiling of the first delay
 const MAX_DELAY = 30_000; // ms; no ceiling is higher
@@ -17,4 +17,10 @@ export class Backoff {
   reset() {
     this.#attempts = 0;
   }
+}
+
+// mayRetry reports whether connecting again makes sense after a close code: 1008 is
+// a refusal, and so, by the usual convention, is an application's own code.
+export function mayRetry(code) {
+  return code !== 1008 && !(code >= 4000 && code <= 4999);
 }

@@ -18,29 +18,40 @@ const CODES = {
 };
 
 // 1006 never travels. The browser makes it up when no close frame came, and one
-// number has to stand for very different things.
-function noCloseFrame({ opened, asked }) {
-  if (asked && !opened) return "The attempt was stopped before the connection was open.";
+// number has to stand for very different things. The likeliest comes first.
+function noCloseFrame({ asked, lost, quiet, busy }, step) {
+  if (lost) return `This page has given the connection up: ${lost}. The network may have forgotten it, and then neither side is told. Messages marked “lost?” may have arrived nowhere.`;
   if (asked) return "This page asked to close, and the server did not answer with a close frame.";
-  if (!opened) return "The connection was never open: the server is not running or cannot be reached, or it refused the handshake.";
-  return "The connection broke: the server's process ended, its handler returned without a close frame, a deadline passed, or the network failed. It can also hide another code: if the server closes with bytes still unread, its close frame may be lost on the way.";
+  const rest = "the server's process ended, its handler returned without a close frame, a deadline passed, or the network failed. It can also hide another code: if the server closes with bytes still unread, its close frame may be lost on the way.";
+  if (busy >= BUSY && !(step < 4)) return `After so many messages, most likely: cut off as too slow. More was waiting for this page than its queue or the log holds, or one write took 10 s; the server's log says which. Otherwise ${rest}`;
+  if (quiet >= QUIET && !(step > 4)) return `After a minute of silence, most likely: the server's read deadline passed. In steps 2 to 4 nobody pings, so a silent page is taken for dead. Otherwise ${rest}`;
+  return `The connection broke: ${rest}`;
 }
 
-// describe returns the name of a close and a sentence about it. close.opened
-// says whether the connection was open before, close.asked whether this page
-// began the close.
-export function describe(close) {
-  const { code, asked } = close;
-  if (code === 1006) return { name: "no close frame", words: noCloseFrame(close) };
+const BUSY = 100; // messages in ten seconds; a queue of the server holds 256
+const QUIET = 55_000; // ms; a server waits for 60 s
+
+// notOpen has a title and some words for an attempt that never became a connection
+// (Client.failed).
+export function notOpen({ answered }) {
+  return answered
+    ? { title: "1006, no close frame", words: "The connection was never open. The server answers other requests, and has refused the handshake or broken it off." }
+    : { title: "no answer", words: "The server is not running, or cannot be reached." };
+}
+
+// describe returns a title and some words for the end of a connection
+// (Client.lastClose). step is that of the server, or NaN.
+export function describe(close, step = NaN) {
+  const { name, words } = meaning(close, step);
+  return { title: close.lost ? name : `${close.code}, ${name}`, words };
+}
+
+function meaning(close, step) {
+  const { code, asked, lost } = close;
+  if (code === 1006) return { name: lost ? "given up" : "no close frame", words: noCloseFrame(close, step) };
   if (code === 1000 && asked) return { name: "normal closure", words: "This page closed the connection, and the server agreed." };
   if (code in CODES) return { name: CODES[code][0], words: CODES[code][1] };
   if (code >= 4000 && code <= 4999) return { name: "private code", words: "Codes from 4000 to 4999 mean what the application says. This page does not know this one." };
   if (code >= 3000 && code <= 3999) return { name: "registered code", words: "Codes from 3000 to 3999 belong to libraries and frameworks. This page does not know this one." };
   return { name: "unknown code", words: "This page does not know this code." };
-}
-
-// mayRetry reports whether connecting again makes sense after a code: 1008 is a
-// refusal, and so, by the usual convention, is an application's own code.
-export function mayRetry(code) {
-  return code !== 1008 && !(code >= 4000 && code <= 4999);
 }

@@ -14,7 +14,7 @@ export function announce(text) {
 // showCommand fills an element with a command line and a button that copies it.
 export function showCommand(element, line) {
   const pre = document.createElement("pre");
-  pre.textContent = line;
+  pre.append(...line.match(/\S+ ?/g).map(word)); // with the spaces, which are copied too
   pre.tabIndex = 0; // so that the keyboard can reach it to select and copy
   pre.setAttribute("role", "region");
   pre.setAttribute("aria-label", `Command: ${element.dataset.label}`);
@@ -37,16 +37,24 @@ export function showCommand(element, line) {
   element.replaceChildren(pre, copy);
 }
 
+// A word of a command does not break, unless it is longer than the line.
+function word(text) {
+  const span = document.createElement("span");
+  span.textContent = text;
+  return span;
+}
+
 // curl returns the handshake as the browser sends it, as far as the server looks
-// at it. The key is the example from RFC 6455; any 16 bytes in base64 will do.
+// at it. The key is the example from RFC 6455; any 16 bytes in base64 will do. Double
+// quotes are understood by Windows' cmd, too.
 export function curl(url) {
   const address = new URL(url);
   address.protocol = location.protocol;
   return [
     "curl -i --http1.1 --max-time 5",
-    "-H 'Connection: Upgrade' -H 'Upgrade: websocket'",
-    "-H 'Sec-WebSocket-Version: 13' -H 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=='",
-    `-H 'Origin: ${location.origin}'`,
+    '-H "Connection: Upgrade" -H "Upgrade: websocket"',
+    '-H "Sec-WebSocket-Version: 13" -H "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="',
+    `-H "Origin: ${location.origin}"`,
     address.href,
   ].join(" ");
 }

@@ -9,8 +9,11 @@ const MAX_EVENTS = 100;
 const box = $("log");
 let waiting = []; // entries that the next frame shows
 
-// addEntry appends an entry and returns it. kind is "sent", "waiting",
-// "received" or "note".
+// The kinds of entries, and what the list calls them. Of a message that this page
+// has sent, "own" comes back; what is "received" is somebody else's.
+const LABELS = { sent: "sent", waiting: "waiting", lost: "lost?", own: "came back", received: "received", note: "note" };
+
+// addEntry appends an entry and returns it.
 export function addEntry(kind, text) {
   const entry = { kind, text: shorten(text), time: new Date(), element: null };
   show(entry);
@@ -24,6 +27,12 @@ export function markSent(entry) {
   entry.time = new Date();
   waiting = waiting.filter((other) => other !== entry);
   show(entry);
+}
+
+// markLost says of a sent entry that it has not come back.
+export function markLost(entry) {
+  entry.kind = "lost";
+  if (entry.element) render(entry);
 }
 
 // All entries since the last frame share one layout of the page, and of a flood
@@ -47,7 +56,7 @@ function flush() {
 function render(entry) {
   entry.element ??= row("div", "time", "kind", "text");
   entry.element.className = `entry ${entry.kind}`;
-  fill(entry.element, clock(entry.time), entry.kind, entry.text);
+  fill(entry.element, clock(entry.time), LABELS[entry.kind], entry.text);
   return entry.element;
 }
 

@@ -1,20 +1,22 @@
-// How long a message takes to the server and back. A script can neither send a
-// ping nor see one, so the page times its own messages: an echo, or from step 4
-// on a broadcast, brings each of them back, in the order in which it sent them.
+// How long a message takes to the server and back, and which messages are this
+// page's own. A script can neither send a ping nor see one, so the page times its
+// own messages: an echo, or from step 4 on a broadcast, brings each of them back, in
+// the order in which it sent them.
 //
 // Messages have no sender here. If somebody else sends the same text in the same
-// moment, the time shown is too short.
+// moment, it is taken for this page's, and the time shown is too short.
 
-const LIMIT = 100; // messages timed at once; while so many are under way, others are not
+const LIMIT = 1000; // messages remembered at once; while so many are under way, others are not
 
 export class RoundTrip {
-  #underway = []; // { data, at }, oldest first
+  #underway = []; // { data, at, note }, oldest first
 
-  sent(data, at) {
-    if (this.#underway.length < LIMIT) this.#underway.push({ data, at });
+  // note is what takeAll returns if the message does not come back.
+  sent(data, at, note = null) {
+    if (this.#underway.length < LIMIT) this.#underway.push({ data, at, note });
   }
 
-  // received returns the time that data took, or null if it was not timed.
+  // received returns the time that data took, or null if it is not known as own.
   received(data, at) {
     const i = this.#underway.findIndex((message) => message.data === data);
     if (i < 0) return null;
@@ -22,7 +24,8 @@ export class RoundTrip {
     return at - taken[i].at;
   }
 
-  reset() {
-    this.#underway = [];
+  // takeAll forgets what is under way, and returns the notes.
+  takeAll() {
+    return this.#underway.splice(0).map(({ note }) => note);
   }
 }

@@ -6,8 +6,11 @@ package static
 
 import (
 	"embed"
+	"io"
 	"io/fs"
 	"net/http"
+	"regexp"
+	"runtime/debug"
 )
 
 // The list names each file, so that nothing is published by accident.
@@ -34,10 +37,13 @@ const contentSecurityPolicy = "default-src 'none'; " +
 	"form-action 'none'; " +
 	"frame-ancestors 'none'"
 
-// Handler returns a handler that serves the page at / and each file it needs at
-// /NAME. Any other path is 404, any method but GET and HEAD is 405.
+// Handler returns a handler that serves the page at /, each file it needs at /NAME,
+// and at /program which step's program this is. Any other path is 404, any method
+// but GET and HEAD is 405.
 func Handler() http.Handler {
 	fileServer := http.FileServerFS(files)
+	build, _ := debug.ReadBuildInfo()
+	program := step(build)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Content-Security-Policy", contentSecurityPolicy)
@@ -53,6 +59,11 @@ func Handler() http.Handler {
 			http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
 			return
 		}
+		if r.URL.Path == "/program" {
+			h.Set("Content-Type", "text/plain; charset=utf-8")
+			io.WriteString(w, program)
+			return
+		}
 		// FileServerFS would redirect /index.html to / and /app.js/ to /app.js.
 		// Here each file has one address.
 		if !published(r.URL.Path) {
@@ -61,6 +72,20 @@ func Handler() http.Handler {
 		}
 		fileServer.ServeHTTP(w, r)
 	})
+}
+
+var stepFolder = regexp.MustCompile(`/((?:steps|solutions)/\d\d-[a-z]+)$`)
+
+// step returns the folder of the step whose program this is, such as
+// "steps/04-broadcast", or nothing for another program.
+func step(build *debug.BuildInfo) string {
+	if build == nil {
+		return ""
+	}
+	if m := stepFolder.FindStringSubmatch(build.Path); m != nil {
+		return m[1]
+	}
+	return ""
 }
 
 // published reports whether path is / or the address of an embedded file.

@@ -1,6 +1,7 @@
-// Package browsertest tests the page in a real browser, against the programs of
-// all solutions. It is a module of its own, because it needs a library that
-// drives the browser.
+// Package browsertest tests the page in real browsers, against the programs of all
+// solutions. It is a module of its own, because it needs a library that drives
+// Chromium. All tests run in Chromium, and those of what a visitor does, in Firefox
+// too.
 //
 //	go test -count=1 ./...                      # in this folder
 //	go test -count=1 -run Screenshots -update   # takes the pictures in docs/img anew
@@ -11,31 +12,24 @@
 package browsertest
 
 import (
-	"context"
+	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/chromedp/cdproto/cdp"
-	"github.com/chromedp/cdproto/log"
-	"github.com/chromedp/cdproto/network"
-	cdpage "github.com/chromedp/cdproto/page"
-	"github.com/chromedp/cdproto/runtime"
-	"github.com/chromedp/chromedp"
 )
 
 var update = flag.Bool("update", false, "take the screenshots in docs/img anew")
 
-var (
-	binaries string          // the folder of the programs
-	browser  context.Context // the browser that all tests share
-)
+var binaries string // the folder of the programs
 
 func TestMain(m *testing.M) {
 	flag.Parse()
@@ -43,11 +37,7 @@ func TestMain(m *testing.M) {
 }
 
 func runTests(m *testing.M) int {
-	path, err := findBrowser()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
+	var err error
 	binaries, err = os.MkdirTemp("", "browsertest")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -60,32 +50,48 @@ func runTests(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "%s: %v\n%s", build, err, output)
 		return 1
 	}
-
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path))
-	if os.Geteuid() == 0 {
-		options = append(options, chromedp.NoSandbox) // for root there is none
-	}
-	allocator, cancel := chromedp.NewExecAllocator(context.Background(), options...)
-	defer cancel()
-	browser, cancel = chromedp.NewContext(allocator)
-	defer cancel()
-	if err := chromedp.Do(browser); err != nil {
-		fmt.Fprintf(os.Stderr, "%s does not start: %v\n", path, err)
-		return 1
-	}
+	defer chromium.stop()
+	defer firefox.stop()
 	return m.Run()
 }
 
-// findBrowser returns the program of a Chromium or one of its relatives.
-func findBrowser() (string, error) {
-	names := []string{
-		"chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "microsoft-edge",
-		"/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
-		"/Applications/Chromium.app/Contents/MacOS/Chromium",
-		`C:\Program Files\Google\Chrome\Application\chrome.exe`,
-		`C:\Program Files (x86)\Microsoft\Edge\Application\msedge.exe`,
+// A driver starts its browser when a test first needs it.
+type driver interface {
+	newTab(t *testing.T, p *page) tab
+	stop()
+}
+
+// tab is a tab of a browser, in a profile of its own. What goes wrong ends the test.
+type tab interface {
+	evaluate(expression string) string // of a promise for a string
+	before(script string)              // runs it before any of the page's own
+	visit(url string)
+	click(id string)
+	typeText(text string)
+	screenshot() []byte
+	close()
+}
+
+var drivers = map[string]driver{"chromium": &chromium, "firefox": &firefox}
+
+// newPageFunc is newPage, or the same for another browser.
+type newPageFunc func(t *testing.T, mayLog ...string) *page
+
+// eachBrowser runs a test in each browser.
+func eachBrowser(t *testing.T, test func(t *testing.T, newPage newPageFunc)) {
+	for _, name := range slices.Sorted(maps.Keys(drivers)) {
+		t.Run(name, func(t *testing.T) {
+			test(t, func(t *testing.T, mayLog ...string) *page {
+				t.Helper()
+				return newPageIn(t, drivers[name], mayLog...)
+			})
+		})
 	}
-	if name := os.Getenv("WSWORKSHOP_BROWSER"); name != "" {
+}
+
+// findProgram returns the first of these programs that is there.
+func findProgram(variable string, names ...string) (string, error) {
+	if name := os.Getenv(variable); name != "" {
 		names = []string{name}
 	}
 	for _, name := range names {
@@ -93,15 +99,13 @@ func findBrowser() (string, error) {
 			return path, nil
 		}
 	}
-	return "", fmt.Errorf("no browser: the tests of the page need Chromium, Chrome or Edge, and found none of %s. "+
-		"Install one (Debian and Ubuntu: apt-get install chromium), or say with the environment variable WSWORKSHOP_BROWSER where yours is.",
-		strings.Join(names, ", "))
+	return "", fmt.Errorf("found none of %s; with the environment variable %s you say where yours is", strings.Join(names, ", "), variable)
 }
 
-// page is a tab of the browser, in a profile of its own.
+// page is a tab and what it has said.
 type page struct {
 	t   *testing.T
-	ctx context.Context
+	tab tab
 
 	// mayLog are parts of what the console may say as an error. A browser logs a
 	// handshake that is refused, and so on, whatever the page does.
@@ -111,6 +115,23 @@ type page struct {
 	console []string
 	errors  []string
 	asked   []string // the URLs of all requests
+}
+
+// say is for the tab: the console has said something.
+func (p *page) say(isError bool, text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.console = append(p.console, text)
+	if isError {
+		p.errors = append(p.errors, text)
+	}
+}
+
+// ask is for the tab: the page has made a request.
+func (p *page) ask(url string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.asked = append(p.asked, url)
 }
 
 // What the console says when a WebSocket is refused, when there is no server (or it
@@ -124,74 +145,58 @@ const (
 // open opens the page of a server and waits until it is connected.
 func open(t *testing.T, url string, mayLog ...string) *page {
 	t.Helper()
-	p := newPage(t, mayLog...)
+	return newPage(t, mayLog...).open(url)
+}
+
+func (p *page) open(url string) *page {
+	p.t.Helper()
 	p.visit(url)
-	p.waitFor(`document.getElementById("state").textContent === "open"`)
+	p.waitText("state", "open")
 	return p
 }
 
-// newPage opens an empty tab. At the end of the test, the console must be without
-// errors, and no other machine asked.
+// newPage opens an empty tab in Chromium.
 func newPage(t *testing.T, mayLog ...string) *page {
 	t.Helper()
+	return newPageIn(t, &chromium, mayLog...)
+}
+
+// newPageIn opens an empty tab. At the end of the test, the console must be without
+// errors, and no other machine asked.
+func newPageIn(t *testing.T, browser driver, mayLog ...string) *page {
+	t.Helper()
 	p := &page{t: t, mayLog: mayLog}
-	ctx, cancel := chromedp.NewContext(browser, chromedp.WithNewBrowserContext(), chromedp.WithListener(p.listen))
-	p.ctx = ctx
-	// The tab lives as long as the context of what is done first.
-	if err := chromedp.Do(ctx); err != nil {
-		t.Fatal(err)
-	}
+	p.tab = browser.newTab(t, p)
 	t.Cleanup(func() {
 		p.check()
 		if t.Failed() {
 			p.keep()
 		}
-		cancel()
+		p.tab.close()
 	})
 	return p
-}
-
-// do does something in the tab.
-func (p *page) do(action chromedp.Action[chromedp.Void]) {
-	p.t.Helper()
-	get(p, action)
-}
-
-// get does something in the tab and returns what comes of it.
-func get[T any](p *page, action chromedp.Action[T]) T {
-	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, patience)
-	defer cancel()
-	value, err := chromedp.Run(ctx, action)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return value
-}
-
-// command gives the browser a command for the tab.
-func command[P, R any](p *page, cmd cdp.Command[P, R], params P) R {
-	p.t.Helper()
-	return get(p, func(ctx context.Context, target *chromedp.Target) (R, error) {
-		return cdp.Call(ctx, target, cmd, params)
-	})
 }
 
 // eval returns the value of an expression in the page. A promise is awaited.
 func eval[T any](p *page, expression string) T {
 	p.t.Helper()
-	return get(p, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
+	var value T
+	text := p.tab.evaluate("Promise.resolve(" + expression + ").then((value) => JSON.stringify(value))")
+	if err := json.Unmarshal([]byte(text), &value); err != nil {
+		p.t.Fatalf("%s is %s: %v", expression, text, err)
+	}
+	return value
 }
 
 // before runs a script before any of the page's own.
 func (p *page) before(script string) {
 	p.t.Helper()
-	command(p, cdpage.AddScriptToEvaluateOnNewDocument, cdpage.AddScriptToEvaluateOnNewDocumentParams{Source: script})
+	p.tab.before(script)
 }
 
 func (p *page) visit(url string) {
 	p.t.Helper()
-	p.do(chromedp.Navigate(url))
+	p.tab.visit(url)
 }
 
 // waitFor waits until a condition holds in the page. Not every condition is an
@@ -222,14 +227,14 @@ func (p *page) waitText(id, text string) {
 
 func (p *page) click(id string) {
 	p.t.Helper()
-	p.do(chromedp.Click(chromedp.ID(id)))
+	p.tab.click(id)
 }
 
 // write types a message and presses enter.
 func (p *page) write(text string) {
 	p.t.Helper()
 	eval[bool](p, `(document.getElementById("text").focus(), true)`)
-	p.do(chromedp.KeyEvent(text + "\r"))
+	p.tab.typeText(text + "\r")
 }
 
 // messages returns the texts of one kind in the list of messages.
@@ -242,40 +247,6 @@ func (p *page) messages(kind string) []string {
 func (p *page) waitMessage(kind, text string) {
 	p.t.Helper()
 	p.waitFor(fmt.Sprintf(`[...document.querySelectorAll("#log .%s .text")].some((e) => e.textContent === %q)`, kind, text))
-}
-
-func (p *page) listen(event any) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	say := func(isError bool, text string) {
-		p.console = append(p.console, text)
-		if isError {
-			p.errors = append(p.errors, text)
-		}
-	}
-	switch e := event.(type) {
-	case *runtime.EventConsoleAPICalled:
-		for _, arg := range e.Args {
-			say(e.Type == runtime.ConsoleAPICalledTypeError || e.Type == runtime.ConsoleAPICalledTypeWarning, fmt.Sprintf("console.%s: %s", e.Type, arg.Value))
-		}
-	case *runtime.EventExceptionThrown:
-		say(true, describe(e.ExceptionDetails))
-	case *log.EventEntryAdded:
-		say(e.Entry.Level == log.EntryLevelError || e.Entry.Level == log.EntryLevelWarning, fmt.Sprintf("%s: %s (%s)", e.Entry.Level, e.Entry.Text, e.Entry.URL))
-	case *cdpage.EventJavascriptDialogOpening:
-		say(true, "a dialog: "+e.Message)
-	case *network.EventRequestWillBeSent:
-		p.asked = append(p.asked, e.Request.URL)
-	case *network.EventWebSocketCreated:
-		p.asked = append(p.asked, e.URL)
-	}
-}
-
-func describe(e *runtime.ExceptionDetails) string {
-	if e.Exception != nil && e.Exception.Description != "" {
-		return e.Exception.Description
-	}
-	return e.Text
 }
 
 // check demands a console without errors, and that no other machine was asked.
@@ -304,22 +275,15 @@ func (p *page) check() {
 
 // keep saves what a failed test leaves to look at.
 func (p *page) keep() {
-	name := filepath.Join("failures", strings.ReplaceAll(p.t.Name(), "/", "-")+"-"+string(chromedp.FromContext(p.ctx).Target.TargetID))
-	ctx, cancel := context.WithTimeout(p.ctx, patience)
-	defer cancel()
-	picture, err := chromedp.Run(ctx, chromedp.FullScreenshot(90))
-	if err == nil {
-		err = os.MkdirAll("failures", 0o755)
-	}
-	if err == nil {
-		err = os.WriteFile(name+".jpg", picture, 0o644)
-	}
-	if err == nil {
-		err = os.WriteFile(name+".txt", []byte(strings.Join(p.console, "\n")+"\n"), 0o644)
-	}
+	name := filepath.Join("failures", fmt.Sprintf("%s-%p", strings.ReplaceAll(p.t.Name(), "/", "-"), p))
+	err := errors.Join(
+		os.MkdirAll("failures", 0o755),
+		os.WriteFile(name+".png", p.tab.screenshot(), 0o644),
+		os.WriteFile(name+".txt", []byte(strings.Join(p.console, "\n")+"\n"), 0o644),
+	)
 	if err != nil {
 		p.t.Errorf("keep the screenshot and the console: %v", err)
 		return
 	}
-	p.t.Logf("the screenshot is in %s.jpg, the console in %s.txt", name, name)
+	p.t.Logf("the screenshot is in %s.png, the console in %s.txt", name, name)
 }

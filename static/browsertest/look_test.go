@@ -22,9 +22,9 @@ import (
 )
 
 // look sets the size of the window and what the visitor prefers.
-func (p *page) look(width int64, scheme string) {
+func (p *page) look(width, height int64, scheme string) {
 	p.t.Helper()
-	p.do(chromedp.EmulateViewport(width, 844))
+	p.do(chromedp.EmulateViewport(width, height))
 	command(p, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
 		{Name: "prefers-color-scheme", Value: scheme},
 		{Name: "prefers-reduced-motion", Value: "reduce"},
@@ -85,7 +85,18 @@ func TestAccessibilityTree(t *testing.T) {
 
 // The tab key reaches all that can be operated, and shows where it is.
 func TestKeyboard(t *testing.T) {
-	p := open(t, serve(t, 8).url)
+	server := serve(t, 8)
+	for _, width := range []int64{390, 1280} {
+		t.Run(fmt.Sprint(width), func(t *testing.T) {
+			p := newPage(t)
+			p.look(width, 844, "light")
+			tabThrough(t, p.open(server.url))
+		})
+	}
+}
+
+func tabThrough(t *testing.T, p *page) {
+	t.Helper()
 	want := eval[[]string](p, `[...document.querySelectorAll("button, input, [tabindex]")].filter((e) => e.checkVisibility()).map((e, i) => { e.dataset.stop = i; return String(i); })`)
 	eval[bool](p, `(document.activeElement.blur(), true)`)
 	var got []string
@@ -94,6 +105,9 @@ func TestKeyboard(t *testing.T) {
 		got = append(got, eval[string](p, `document.activeElement.dataset.stop ?? "nothing"`))
 		if style := eval[string](p, `getComputedStyle(document.activeElement).outlineStyle`); style != "solid" {
 			t.Errorf("the focus on element %s has the outline %q", got[len(got)-1], style)
+		}
+		if cut := eval[[]string](p, ringed); len(cut) > 0 {
+			t.Errorf("the ring around element %s cuts through %q", got[len(got)-1], cut)
 		}
 	}
 	if !slices.Equal(got, want) {
@@ -124,23 +138,29 @@ const contrast = `(() => {
 	return seen < 50 ? ["only " + seen + " texts seen"] : poor;
 })()`
 
-// Contrast, width and motion, in light and dark, from phone to wide screen.
+// brokenWords returns the words of the commands that take more than one line.
+const brokenWords = `[...document.querySelectorAll(".command span")].filter((e) => e.offsetHeight > 1.5 * parseFloat(getComputedStyle(e).lineHeight)).map((e) => e.textContent)`
+
+// Contrast, width, commands and motion, in light and dark, from phone to wide screen.
 func TestLooks(t *testing.T) {
 	server := serve(t, 8)
 	p := open(t, server.url, wsFailed, serverGone)
 	p.write("a message")
-	p.waitMessage("received", "a message")
+	p.waitMessage("own", "a message")
 	p.click("try-foreign")
 	p.waitText("foreign-result", "refused")
 	check := func(state string) {
 		for _, width := range []int64{320, 390, 768, 1280, 2560} {
 			for _, scheme := range []string{"light", "dark"} {
-				p.look(width, scheme)
+				p.look(width, 844, scheme)
 				if poor := eval[[]string](p, contrast); len(poor) > 0 {
 					t.Errorf("%s, %d pixels, %s: too little contrast: %q", state, width, scheme, poor)
 				}
 				if wide := eval[int](p, `document.documentElement.scrollWidth - innerWidth`); wide > 0 {
 					t.Errorf("%s, %d pixels: the page is %d pixels too wide", state, width, wide)
+				}
+				if broken := eval[[]string](p, brokenWords); width >= 390 && len(broken) > 0 {
+					t.Errorf("%s, %d pixels: commands break within the words %q", state, width, broken)
 				}
 				if moving := eval[int](p, `document.getAnimations().length`); moving > 0 {
 					t.Errorf("%s: %d animations for somebody who wants none", state, moving)
@@ -151,10 +171,63 @@ func TestLooks(t *testing.T) {
 	check("open")
 	server.kill()
 	p.waitText("close-name", "1006")
+	p.waitText("failed-name", "no answer")
 	p.write("waits")
-	p.waitFor(`document.getElementById("curl").checkVisibility()`)
+	p.waitMessage("waiting", "waits")
 	check("closed")
 }
+
+// Where one writes stays in view, and where it is, whatever the connection does. On
+// a screen of 800 lines the panel shows its time line, also when all else is told.
+func TestLayout(t *testing.T) {
+	for _, size := range [][2]int64{{390, 844}, {1280, 800}} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			server := serve(t, 5)
+			p := newPage(t, serverGone)
+			p.look(size[0], size[1], "light")
+			p.open(server.url)
+			bottom := func(id string) float64 {
+				return eval[float64](p, fmt.Sprintf("document.getElementById(%q).getBoundingClientRect().bottom", id))
+			}
+			before := bottom("text")
+			if figures := bottom("figures"); before > float64(size[1]) || size[0] < 500 && before > figures {
+				t.Errorf("the field for a message ends at line %.0f of %d, the figures at %.0f", before, size[1], figures)
+			}
+			server.kill()
+			p.waitText("failed-name", "no answer")
+			p.waitText("close-words", "The connection broke")
+			p.waitFor(`document.getElementById("timeline").scrollHeight > document.getElementById("timeline").clientHeight`)
+			if after := bottom("text"); after != before {
+				t.Errorf("the field for a message was at line %.0f, and is at %.0f with the server down", before, after)
+			}
+			if timeline := bottom("timeline"); size[0] > 1000 && timeline > float64(size[1]) {
+				t.Errorf("the time line ends at line %.0f of %d", timeline, size[1])
+			}
+		})
+	}
+}
+
+// ringed returns the texts that the ring around the focused element cuts through.
+const ringed = `(() => {
+	const focused = document.activeElement;
+	const { outlineWidth, outlineOffset } = getComputedStyle(focused);
+	const room = parseFloat(outlineWidth) + parseFloat(outlineOffset);
+	const ring = focused.getBoundingClientRect();
+	const cut = [];
+	for (const e of document.querySelectorAll("label, h1, h2, h3, p, dt, dd, button, pre span")) {
+		if (!e.checkVisibility() || e.contains(focused) || focused.contains(e) || e.classList.contains("visually-hidden")) continue;
+		if (e.closest("header")) continue; // on a phone it stays above what scrolls
+		const range = document.createRange();
+		range.selectNodeContents(e);
+		for (const r of range.getClientRects()) {
+			if (r.width && r.left < ring.right + room && r.right > ring.left - room && r.top < ring.bottom + room && r.bottom > ring.top - room) {
+				cut.push(e.textContent.trim().slice(0, 40));
+				break;
+			}
+		}
+	}
+	return cut;
+})()`
 
 // Ten thousand messages stay smooth, for the list is bounded. The times are only
 // told: they depend on the machine.
@@ -214,9 +287,9 @@ func TestScreenshots(t *testing.T) {
 		mayLog         string
 		play           func(t *testing.T, server *process, p *page)
 	}{
-		{1, cut{"body", ".messages"}, cut{"body", ".messages"}, notFound, func(t *testing.T, server *process, p *page) {
+		{1, cut{"body", ".messages"}, cut{"body", ".messages"}, wsFailed, func(t *testing.T, server *process, p *page) {
 			p.write("Is anybody there?")
-			p.waitMessage("received", "Is anybody there?")
+			p.waitMessage("own", "Is anybody there?")
 			p.waitText("received", "1 message,")
 			p.waitText("online", "from step 3 on")
 		}},
@@ -243,7 +316,7 @@ func TestScreenshots(t *testing.T) {
 			p.click("add-100")
 			p.waitText("peers-result", "81 refused")
 			p.click("send-many")
-			p.waitMessage("received", "quick 100 of 100")
+			p.waitMessage("own", "quick 100 of 100")
 			p.waitText("peers-result", "1900 messages received")
 			p.waitText("online", "20")
 		}},
@@ -256,7 +329,7 @@ func TestScreenshots(t *testing.T) {
 		t.Run(programs[scene.step], func(t *testing.T) {
 			server := serve(t, scene.step, "-addr", "127.0.0.1:8080")
 			p := open(t, server.url, scene.mayLog)
-			p.look(1280, "light")
+			p.look(1280, 844, "light")
 			scene.play(t, server, p)
 			eval[bool](p, `(document.activeElement.blur(), true)`)
 			for _, size := range []struct {
@@ -265,7 +338,7 @@ func TestScreenshots(t *testing.T) {
 				cut   cut
 			}{{"desktop", 1280, scene.desktop}, {"phone", 390, scene.phone}} {
 				for _, scheme := range []string{"light", "dark"} {
-					p.look(size.width, scheme)
+					p.look(size.width, 844, scheme)
 					name := fmt.Sprintf("%s-%s-%s.png", programs[scene.step], size.name, scheme)
 					if err := os.WriteFile(filepath.Join(folder, name), small(t, p.picture(size.cut)), 0o644); err != nil {
 						t.Fatal(err)

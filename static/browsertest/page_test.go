@@ -1,8 +1,6 @@
 package browsertest
 
 import (
-	"crypto/sha1"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -11,12 +9,12 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/chromedp/cdproto/cdp"
 	cdpage "github.com/chromedp/cdproto/page"
+	"github.com/gorilla/websocket"
 )
 
 // The steps from which on the server counts who is there, sends a message to
@@ -28,42 +26,43 @@ const (
 )
 
 func TestChatBetweenTwoPages(t *testing.T) {
-	for step := 1; step < len(programs); step++ {
-		t.Run(programs[step], func(t *testing.T) {
-			server := serve(t, step)
-			var mayLog []string
-			if step < onlineFrom {
-				mayLog = []string{notFound}
-			}
-			a, b := open(t, server.url, mayLog...), open(t, server.url, mayLog...)
+	eachBrowser(t, func(t *testing.T, newPage newPageFunc) {
+		for step := 1; step < len(programs); step++ {
+			t.Run(programs[step], func(t *testing.T) {
+				server := serve(t, step)
+				a, b := newPage(t).open(server.url), newPage(t).open(server.url)
 
-			a.write("from a")
-			a.waitMessage("received", "from a")
-			if step >= chatFrom {
-				b.waitMessage("received", "from a")
-			}
-			b.write("from b")
-			b.waitMessage("received", "from b")
-			if step >= chatFrom {
-				a.waitMessage("received", "from b")
-			}
-			want := []string{"from b"}
-			if step >= chatFrom {
-				want = []string{"from a", "from b"}
-			}
-			if got := b.messages("received"); !slices.Equal(got, want) {
-				t.Errorf("b has received %q, want %q", got, want)
-			}
-			if step >= onlineFrom {
-				b.waitText("online", "2")
-			} else {
-				b.waitText("online", "from step 3 on")
-			}
-			b.waitText("sent", "1 message, 6 bytes")
-			b.waitText("received", fmt.Sprintf(" %d bytes", 6*len(want)))
-			b.waitText("roundtrip", " ms")
-		})
-	}
+				a.write("from a")
+				a.waitMessage("own", "from a")
+				if step >= chatFrom {
+					b.waitMessage("received", "from a")
+				}
+				b.write("from b")
+				b.waitMessage("own", "from b")
+				if step >= chatFrom {
+					a.waitMessage("received", "from b")
+				}
+				want := 1
+				if step >= chatFrom {
+					want = 2
+				}
+				if others := b.messages("received"); len(others) != want-1 {
+					t.Errorf("b has received %q from others, want %d messages", others, want-1)
+				}
+				if step >= onlineFrom {
+					b.waitText("online", "2")
+				} else {
+					b.waitText("online", "from step 3 on")
+				}
+				b.waitText("sent", "1 message, 6 bytes")
+				b.waitText("received", fmt.Sprintf(" %d bytes", 6*want))
+				b.waitText("roundtrip", " ms")
+				if got := b.text("program"); got != "solutions/"+programs[step] {
+					t.Errorf("the page says that this is the program %q", got)
+				}
+			})
+		}
+	})
 }
 
 // What somebody else writes is text, whatever it says.
@@ -71,7 +70,7 @@ func TestHostileTextIsText(t *testing.T) {
 	server := serve(t, 4)
 	p := open(t, server.url)
 	p.write("before")
-	p.waitMessage("received", "before")
+	p.waitMessage("own", "before")
 
 	// The texts come from a connection beside the page's own, as another peer's do.
 	texts := []string{
@@ -96,8 +95,8 @@ func TestHostileTextIsText(t *testing.T) {
 		other.onopen = () => { for (const text of %s) other.send(text); done(true); };
 	})`, server.webSocket(), list))
 
-	p.waitFor(fmt.Sprintf(`document.querySelectorAll("#log .received").length === %d`, 1+len(texts)))
-	for i, got := range p.messages("received")[1:] {
+	p.waitFor(fmt.Sprintf(`document.querySelectorAll("#log .received").length === %d`, len(texts)))
+	for i, got := range p.messages("received") {
 		shown, all := got, ""
 		if cut := strings.LastIndex(got, "… ["); cut >= 0 {
 			shown, all = got[:cut], got[cut:]
@@ -122,43 +121,56 @@ func TestHostileTextIsText(t *testing.T) {
 		t.Errorf("%d messages are wider than their place", over)
 	}
 	p.write("after")
-	p.waitMessage("received", "after")
+	p.waitMessage("own", "after")
 }
 
-// A server that ends says goodbye from step 6 on. In every step the page comes
-// back when the server does, and sends what was written in between.
+// A server that ends says goodbye from step 6 on. The page goes on telling so while
+// its attempts to come back fail. In every step it comes back when the server does,
+// and sends what was written in between.
 func TestRestart(t *testing.T) {
-	for _, step := range []int{5, 6, 8} {
-		t.Run(programs[step], func(t *testing.T) {
-			server := serve(t, step)
-			p := open(t, server.url, wsFailed, serverGone)
-			code := server.terminate()
-			if step >= 6 {
-				p.waitText("timeline", "closed: 1001, going away")
-				p.waitFor(`[...document.querySelectorAll("#log .note .text")].some((e) => e.textContent.includes("connection closed: 1001, going away. The server is shutting down"))`)
-				if code != 0 {
-					t.Errorf("after SIGTERM the server has ended with %d, want 0", code)
+	eachBrowser(t, func(t *testing.T, newPage newPageFunc) {
+		for _, step := range []int{5, 6, 8} {
+			t.Run(programs[step], func(t *testing.T) {
+				server := serve(t, step)
+				p := newPage(t, serverGone).open(server.url)
+				code := server.terminate()
+				title, words := "1006, no close frame", "The connection broke"
+				if step >= 6 {
+					title, words = "1001, going away", "The server is shutting down"
+					if code != 0 {
+						t.Errorf("after SIGTERM the server has ended with %d, want 0", code)
+					}
 				}
-			} else {
-				p.waitText("timeline", "closed: 1006, no close frame")
-			}
-			p.write("written meanwhile")
-			p.waitMessage("waiting", "written meanwhile")
+				p.waitText("timeline", "closed: "+title)
+				p.waitFor(fmt.Sprintf(`[...document.querySelectorAll("#log .note .text")].some((e) => e.textContent.includes("connection closed: %s. %s"))`, title, words))
+				p.waitFor(`Number(document.getElementById("failed-count").textContent) > 1`)
+				p.waitText("failed-name", "no answer")
+				p.waitText("failed-words", "The server is not running")
+				if got := p.text("close-name"); got != title {
+					t.Errorf("after attempts that failed, the last close is %q, want %q", got, title)
+				}
+				p.write("written meanwhile")
+				p.waitMessage("waiting", "written meanwhile")
 
-			server.restart(step)
-			p.waitText("state", "open")
-			p.waitMessage("sent", "written meanwhile")
-			p.waitMessage("received", "written meanwhile")
-			if left := p.messages("waiting"); len(left) > 0 {
-				t.Errorf("still waiting: %q", left)
-			}
-		})
-	}
+				server.restart(step)
+				p.waitText("state", "open")
+				p.waitMessage("sent", "written meanwhile")
+				p.waitMessage("own", "written meanwhile")
+				if left := p.messages("waiting"); len(left) > 0 {
+					t.Errorf("still waiting: %q", left)
+				}
+				if got := p.text("close-name"); got != title {
+					t.Errorf("when the page is back, the last close is %q, want %q", got, title)
+				}
+				p.waitFor(`document.getElementById("failed").hidden`)
+			})
+		}
+	})
 }
 
 func TestMessageOverTheLimit(t *testing.T) {
 	t.Run(programs[1], func(t *testing.T) {
-		p := open(t, serve(t, 1).url, notFound)
+		p := open(t, serve(t, 1).url)
 		p.click("send-big")
 		p.waitText("received", "40,960 bytes")
 	})
@@ -172,27 +184,63 @@ func TestMessageOverTheLimit(t *testing.T) {
 	})
 }
 
+// pageServer serves the page as the program of a step, or of none.
+func pageServer(program string) *http.ServeMux {
+	mux := http.NewServeMux()
+	mux.Handle("/", http.FileServer(http.Dir("..")))
+	mux.HandleFunc("/program", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, program) })
+	mux.HandleFunc("/online", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, `{"online":1}`) })
+	return mux
+}
+
+// A 1006 after a burst says first what it most often means from step 4 on.
+func TestTooSlow(t *testing.T) {
+	for program, want := range map[string]string{
+		"solutions/03-hub":       "The connection broke",
+		"solutions/04-broadcast": "After so many messages, most likely: cut off as too slow",
+	} {
+		t.Run(program, func(t *testing.T) {
+			mux := pageServer(program)
+			mux.HandleFunc("/ws", func(w http.ResponseWriter, r *http.Request) {
+				conn, err := new(websocket.Upgrader).Upgrade(w, r, nil)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer conn.Close() // without a close frame
+				for range 200 {
+					conn.WriteMessage(websocket.TextMessage, []byte("one of many"))
+				}
+			})
+			server := httptest.NewServer(mux)
+			t.Cleanup(server.Close)
+			p := newPage(t)
+			p.visit(server.URL)
+			p.waitText("close-name", "1006, no close frame")
+			if got := p.text("close-words"); !strings.HasPrefix(got, want) {
+				t.Errorf("the page says %q, want first %q", got, want)
+			}
+		})
+	}
+}
+
 // What the browser cannot send yet is shown, until the server reads again.
 func TestBufferedAmount(t *testing.T) {
 	read := make(chan struct{})
-	mux := http.NewServeMux()
-	mux.Handle("/", http.FileServer(http.Dir("..")))
+	mux := pageServer("")
 	mux.HandleFunc("/ws", func(w http.ResponseWriter, r *http.Request) {
-		conn, received, err := http.NewResponseController(w).Hijack()
+		conn, err := new(websocket.Upgrader).Upgrade(w, r, nil)
 		if err != nil {
 			t.Error(err)
 			return
 		}
 		defer conn.Close()
-		key := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
-		fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
-			"Sec-WebSocket-Accept: %s\r\n\r\n", base64.StdEncoding.EncodeToString(key[:]))
 		<-read
-		io.Copy(io.Discard, received)
+		io.Copy(io.Discard, conn.NetConn())
 	})
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
-	p := open(t, server.URL, notFound)
+	p := open(t, server.URL)
 	p.waitFor(`document.getElementById("buffered").textContent === "0 bytes"`)
 	eval[bool](p, `(() => { for (let i = 0; i < 500; i++) document.getElementById("send-big").click(); return true; })()`)
 	p.waitText("sent", "500 messages, 20,480,000 bytes")
@@ -267,11 +315,11 @@ func TestPanicBeforeStep7(t *testing.T) {
 		}
 		s.hub.Broadcast(m)
 	`)
-	a, b := open(t, server.url, wsFailed, serverGone), open(t, server.url, wsFailed, serverGone)
+	a, b := open(t, server.url, serverGone), open(t, server.url, serverGone)
 	a.click("send-boom")
 	for _, p := range []*page{a, b} {
 		p.waitText("timeline", "closed: 1006, no close frame")
-		p.waitText("close-words", "the server is not running")
+		p.waitText("failed-words", "The server is not running")
 	}
 	server.waitFor(regexp.MustCompile(`panic: boom`))
 }
@@ -297,7 +345,7 @@ func TestPanic(t *testing.T) {
 	server.waitFor(regexp.MustCompile(`msg=disconnected .* code=1011`))
 	a.waitText("state", "open") // again
 	b.write("still here")
-	b.waitMessage("received", "still here")
+	b.waitMessage("own", "still here")
 	if got := b.text("since"); got != since || len(b.messages("note")) > 1 {
 		t.Errorf("b is connected since %s, before since %s: it has noticed something", got, since)
 	}
@@ -315,7 +363,7 @@ func TestFlood(t *testing.T) {
 			a.waitFor(`/^\d{3}/.test(document.getElementById("flood-result").textContent)`) // 100 or more are sent
 			b.write("meanwhile")
 			a.click("toggle-flood")
-			b.waitMessage("received", "meanwhile")
+			b.waitMessage("own", "meanwhile")
 			a.waitText("flood-result", "came back, the last after")
 			a.waitText("roundtrip", " ms")
 
@@ -360,8 +408,8 @@ func TestConnection21IsRefused(t *testing.T) {
 
 	late := newPage(t, wsFailed)
 	late.visit(server.url)
-	late.waitText("close-name", "1006, no close frame")
-	late.waitText("close-words", "refused the handshake")
+	late.waitText("failed-name", "1006, no close frame")
+	late.waitText("failed-words", "refused the handshake")
 	late.waitFor(`document.getElementById("curl").checkVisibility()`)
 	if status := handshake(t, late, "curl"); status != http.StatusTooManyRequests {
 		t.Errorf("the handshake that the page's curl line describes gets %d, want 429", status)
@@ -376,7 +424,7 @@ func TestForeignOrigin(t *testing.T) {
 		for _, dev := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s dev=%v", programs[step], dev), func(t *testing.T) {
 				server := serve(t, step, fmt.Sprintf("-dev=%v", dev))
-				p := open(t, server.url, notFound, wsFailed)
+				p := open(t, server.url, wsFailed)
 				p.click("try-foreign")
 				if dev {
 					p.waitText("foreign-result", "Accepted")
@@ -411,7 +459,7 @@ func TestPageGoesAndComesBack(t *testing.T) {
 	t.Logf("from the back/forward cache: %v", eval[bool](p, `Boolean(window.mark)`))
 	p.waitText("online", "1")
 	p.write("back again")
-	p.waitMessage("received", "back again")
+	p.waitMessage("own", "back again")
 }
 
 // handshake does what a curl line on the page says and returns the status.
@@ -422,7 +470,10 @@ func handshake(t *testing.T, p *page, id string) int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, m := range regexp.MustCompile(`-H '([^:]+): ([^']*)'`).FindAllStringSubmatch(line, -1) {
+	if strings.Contains(line, "'") {
+		t.Errorf("%s has a ', which is no quote in Windows' cmd", line)
+	}
+	for _, m := range regexp.MustCompile(`-H "([^:]+): ([^"]*)"`).FindAllStringSubmatch(line, -1) {
 		request.Header.Set(m[1], m[2])
 	}
 	response, err := http.DefaultTransport.RoundTrip(request)

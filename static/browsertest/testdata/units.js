@@ -1,7 +1,7 @@
 // Tests of the page's modules that need no page. results is what the Go test reads.
 
-import { Backoff } from "/backoff.js";
-import { describe, mayRetry } from "/closecodes.js";
+import { Backoff, mayRetry } from "/backoff.js";
+import { describe, notOpen } from "/closecodes.js";
 import { Queue } from "/queue.js";
 import { RoundTrip } from "/roundtrip.js";
 
@@ -64,17 +64,34 @@ test("only 1008 and private codes forbid to try again", () => {
   equal(codes.filter((code) => !mayRetry(code)), [1008, 4000, 4999]);
 });
 
-test("each close code has a name and a sentence", () => {
+test("each close code has a title and a sentence", () => {
   for (let code = 1000; code <= 4999; code++) {
-    const { name, words } = describe({ code, opened: true, asked: false });
-    if (!name || !/^[A-Z].*\.$/.test(words)) throw new Error(`${code}: ${name}: ${words}`);
+    const { title, words } = describe({ code, asked: false });
+    if (!/^\d{4}, [a-z]/.test(title) || !/^[A-Z].*\.$/.test(words)) throw new Error(`${title}: ${words}`);
   }
 });
 
-test("1006 is told apart by what went before", () => {
-  const words = (opened, asked) => describe({ code: 1006, opened, asked }).words;
-  equal(new Set([words(true, false), words(false, false), words(true, true), words(false, true)]).size, 4);
-  if (!words(false, false).includes("refused the handshake")) throw new Error(words(false, false));
+test("1006 says first what it most often means", () => {
+  const first = (close, step) => describe({ code: 1006, asked: false, lost: "", quiet: 0, busy: 0, ...close }, step).words;
+  for (const [close, step, words] of [
+    [{}, 4, "The connection broke: "],
+    [{ busy: 300 }, 4, "After so many messages, most likely: cut off as too slow."],
+    [{ busy: 300 }, 9, "After so many messages, most likely: cut off as too slow."],
+    [{ busy: 300 }, NaN, "After so many messages, most likely: cut off as too slow."],
+    [{ busy: 300 }, 3, "The connection broke: "],
+    [{ quiet: 60_000 }, 2, "After a minute of silence, most likely: the server's read deadline passed."],
+    [{ quiet: 60_000 }, NaN, "After a minute of silence, most likely: the server's read deadline passed."],
+    [{ quiet: 60_000 }, 5, "The connection broke: "],
+    [{ asked: true, busy: 300 }, 4, "This page asked to close"],
+    [{ lost: "it slept" }, 4, "This page has given the connection up: it slept."],
+  ]) {
+    if (!first(close, step).startsWith(words)) throw new Error(`step ${step}, ${JSON.stringify(close)}: ${first(close, step)}`);
+  }
+});
+
+test("an attempt that failed says whether the server answers", () => {
+  if (!notOpen({ answered: true }).words.includes("has refused the handshake")) throw new Error(notOpen({ answered: true }).words);
+  if (!notOpen({ answered: false }).words.startsWith("The server is not running")) throw new Error(notOpen({ answered: false }).words);
 });
 
 test("round trip finds its own messages among others", () => {
@@ -93,16 +110,16 @@ test("round trip forgets what is lost", () => {
   trip.sent("a", 10);
   equal(trip.received("a", 15), 5);
   equal(trip.received("lost", 20), null);
-  trip.sent("b", 30);
-  trip.reset();
+  trip.sent("b", 30, "its entry");
+  equal(trip.takeAll(), ["its entry"]);
   equal(trip.received("b", 40), null);
 });
 
 test("round trip times a bounded number of messages", () => {
   const trip = new RoundTrip();
-  for (let i = 0; i < 200; i++) trip.sent(String(i), 0);
-  equal(trip.received("99", 1), 1);
-  equal(trip.received("100", 1), null);
+  for (let i = 0; i < 2000; i++) trip.sent(String(i), 0);
+  equal(trip.received("999", 1), 1);
+  equal(trip.received("1000", 1), null);
 });
 
 window.results = results;
