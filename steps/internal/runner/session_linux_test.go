@@ -65,7 +65,7 @@ func TestASessionGoesAsTheDocsTellIt(t *testing.T) {
 	s.say("Without a number, `test` runs the step where you are:")
 	s.run(1, "test")
 	s.say("What the step is going to change:")
-	s.run(0, "what-changed 5", "| head -n 12")
+	s.run(0, "what-changed -yes 5", "| head -n 12")
 
 	s.say("## Watching\n\n`go run ./steps watch` runs the tests on every save. Here are three saves: one that does not compile, one that is not " +
 		"enough, and one that is right, after which it goes on to the next step. (Your terminal shows colours, and clears itself before each run.)")
@@ -268,11 +268,12 @@ func (s *session) watch() {
 	s.tell("(still watching)", w.run(s.T))
 	s.say("The key `h`:")
 	w.press("h")
-	s.tell("(still watching)", w.until(s.T, "q quit.\n"))
+	s.tell("(still watching)", w.until(s.T, keysHelp+"\n"))
 	s.say("The third save:")
 	s.solve(1)
 	s.tell("(still watching)", w.run(s.T))
-	w.press("\x03") // Ctrl-C
+	w.until(s.T, keysHelp+"\n") // of the next step
+	w.press("\x03")             // Ctrl-C
 	w.end(s.T, "Ctrl-C")
 }
 
@@ -308,7 +309,7 @@ func newSeen(person *os.File) *seen {
 // run returns what is shown when the next run of the tests is over.
 func (s *seen) run(t *testing.T) string {
 	t.Helper()
-	text := s.until(t, "q quit.\n")
+	text := s.until(t, keysHelp+"\n")
 	return text[strings.LastIndex(text, cleared)+len(cleared):]
 }
 
@@ -362,15 +363,15 @@ func (s *seen) take(end *regexp.Regexp) []string {
 
 var (
 	painting = regexp.MustCompile(`\x1b\[[0-9;]*[mJHK]`)
-	bar      = regexp.MustCompile(`\r[#.]+ \d+ of \d+`)
+	erased   = regexp.MustCompile(`[^\n]*\r\x1b\[K`)
+	returned = regexp.MustCompile(`\r([^\x1b])`) // an erasure may have come only in part
 )
 
-// unpainted returns what a terminal shows without what moves or paints.
+// unpainted returns what a terminal shows without what moves, erases or paints.
 func unpainted(text string) string {
 	text = strings.ReplaceAll(text, screen.Screen{Width: 100}.Clear(), cleared)
-	text = painting.ReplaceAllString(text, "")
-	text = bar.ReplaceAllString(strings.ReplaceAll(text, "\r\n", "\n"), "")
-	return strings.ReplaceAll(text, "\r", "")
+	text = erased.ReplaceAllString(text, "")
+	return returned.ReplaceAllString(painting.ReplaceAllString(text, ""), "$1")
 }
 
 // What differs from run to run.
