@@ -272,8 +272,7 @@ func (s *session) watch() {
 	s.say("The third save:")
 	s.solve(1)
 	s.tell("(still watching)", w.run(s.T))
-	w.until(s.T, keysHelp+"\n") // of the next step
-	w.press("\x03")             // Ctrl-C
+	w.press("\x03") // Ctrl-C
 	w.end(s.T, "Ctrl-C")
 }
 

@@ -61,8 +61,7 @@ func whereYouAre(v verdict.Verdict) string {
 	case v.Earlier() > 0:
 		return fmt.Sprintf("You are at step %d. It breaks %s of earlier steps: look at these first.", n, count(v.Earlier(), "promise"))
 	case n == 1 && kept == 0:
-		return "You are at the beginning. Promises that are not kept are to be expected:\n" +
-			"the steps are not done yet, and their tests say what is missing."
+		return "You are at the beginning. Promises that are not kept are to be expected: the steps are not done yet, and their tests say what is missing."
 	}
 	return fmt.Sprintf("You are at step %d.", n)
 }
