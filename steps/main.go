@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"example.com/wsworkshop/steps/internal/runner"
+	"example.com/wsworkshop/steps/internal/system"
 )
 
 func main() {
@@ -16,7 +17,14 @@ func main() {
 	// as it was.
 	ctx, stop := signal.NotifyContext(context.Background(),
 		os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE)
+	// A signal to "go run" alone ends that, and does not get here.
+	ctx, end := context.WithCancel(ctx)
+	go func() { // ends with the program
+		system.WaitForParent()
+		end()
+	}()
 	code := runner.Run(ctx, os.Args[1:], runner.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
+	end()
 	stop()
 	os.Exit(code)
 }

@@ -34,6 +34,7 @@ var notRun = []struct {
 	{regexp.MustCompile(`^go mod download$`), "needs a network"},
 	{regexp.MustCompile(`^go run \. (run|draw)$`), "measures for minutes, and draws other figures each time"},
 	{regexp.MustCompile(`^grep .* server\.log `), "counts in a log of the reader's own"},
+	{regexp.MustCompile(`\bdlv (test|debug) `), "a debugger, which waits for a person"},
 	{regexp.MustCompile(`^curl -iN .*/ws$`), "runs until the server is stopped by hand"},
 	{regexp.MustCompile(`^curl .*\| xxd$`), "takes a minute, and xxd is not everywhere"},
 }

@@ -6,14 +6,12 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 
 	"example.com/wsworkshop/steps/internal/starters"
 	"example.com/wsworkshop/steps/internal/system"
@@ -70,7 +68,7 @@ func (a *app) carry(ctx context.Context, args []string) error {
 	}
 	if len(m.conflicts) > 0 && !*byHand {
 		return fmt.Errorf("nothing is changed: what step %d adds does not fit into yours here:\n\n%s\n"+
-			"To settle that by hand, with both versions in your files at such places: go run ./steps carry -by-hand %[1]d",
+			"To carry your files all the same, and settle that by hand: go run ./steps carry -by-hand %[1]d",
 			s.Number, strings.Join(m.conflicts, "\n"))
 	}
 	says, err := a.build(ctx, s, m.files)
@@ -87,15 +85,21 @@ func (a *app) carry(ctx context.Context, args []string) error {
 	} else if still == nil {
 		return fmt.Errorf("nothing is changed: somebody has just written into %s", s.Folder())
 	}
-	if err := writeFiles(a.path(s.Folder()), m.files); err != nil {
-		return errors.Join(err, a.putBack(s, m.files, starter))
+	if err := a.exchange(a.path(s.Folder()), starter, m.files); err != nil {
+		return errors.Join(err, a.exchange(a.path(s.Folder()), m.files, starter))
 	}
-	fmt.Fprintf(a.Out, "%s now has your %s, and the TODOs of step %d.\n", s.Folder(), strings.Join(m.carried, ", "), s.Number)
-	if len(m.conflicts) > 0 {
-		fmt.Fprintf(a.Out, "Next: settle what stands between <<<<<<< and >>>>>>> in %s, then read %s\n", s.Folder(), s.Lesson())
-		return nil
+	told := fmt.Sprintf("%s now has your %s, and the TODOs of step %d.\n", s.Folder(), strings.Join(m.carried, ", "), s.Number)
+	switch {
+	case len(m.marked) > 0:
+		told += fmt.Sprintf("Next: in %s look for <<<<<<<. There stand your lines, those of the workshop's step %d, and those of the starter. "+
+			"Do to yours what the starter has done to the workshop's, and remove the rest, with the marks. Then read %s\n",
+			strings.Join(m.marked, ", "), before.Number, s.Lesson())
+	case says != "":
+		told += fmt.Sprintf("It does not build yet:\n\n%s\n\nNext: correct that, then read %s\n", says, s.Lesson())
+	default:
+		told += fmt.Sprintf("Next: read %s\n", s.Lesson())
 	}
-	fmt.Fprintf(a.Out, "Next: read %s\n", s.Lesson())
+	fmt.Fprint(a.Out, a.screen.Wrap(told))
 	return nil
 }
 
@@ -117,7 +121,8 @@ func (a *app) untouched(s workshop.Step) (map[string]string, error) {
 type merged struct {
 	files     map[string]string
 	carried   []string // the names of the learner's files among them
-	conflicts []string // where the two do not fit together, as the files show it
+	marked    []string // the names of those in which both versions stand
+	conflicts []string // where the two do not fit together
 }
 
 // merge puts the learner's work on the step before into the files of the starter.
@@ -130,8 +135,25 @@ func (a *app) merge(ctx context.Context, git string, s, before workshop.Step, st
 	if err != nil {
 		return merged{}, err
 	}
-	delete(mine, before.Name[:2]+"_test.go")
+	if len(base) == 0 {
+		return merged{}, fmt.Errorf("nothing is changed: carry needs to know where your files began, and %s is not there. Put it back, from a fresh clone or with git", before.Solution())
+	}
+	test := before.Name[:2] + "_test.go"
+	delete(mine, test)
+	delete(base, test)
 	m := merged{files: maps.Clone(starter)}
+	for _, name := range slices.Sorted(maps.Keys(base)) {
+		if _, there := mine[name]; there {
+			continue
+		}
+		switch starter[name] {
+		case "":
+		case base[name]:
+			delete(m.files, name)
+		default:
+			m.conflicts = append(m.conflicts, fmt.Sprintf("%s/%s: you have no such file any more, and step %d changes it.\n", s.Folder(), name, s.Number))
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(mine)) {
 		if mine[name] == base[name] { // what the starter stands on
 			continue
@@ -141,11 +163,17 @@ func (a *app) merge(ctx context.Context, git string, s, before workshop.Step, st
 		if starter[name] == "" {
 			continue
 		}
+		if base[name] == "" {
+			return merged{}, fmt.Errorf("nothing is changed: step %d brings a %s of its own. Give yours another name, and carry again", s.Number, name)
+		}
 		text, conflicts, err := mergeFile(ctx, git, mine[name], base[name], starter[name])
 		if err != nil {
 			return merged{}, err
 		}
 		m.files[name] = text
+		if len(conflicts) > 0 {
+			m.marked = append(m.marked, name)
+		}
 		for _, c := range conflicts {
 			m.conflicts = append(m.conflicts, s.Folder()+"/"+name+"\n"+c)
 		}
@@ -163,6 +191,13 @@ func (a *app) build(ctx context.Context, s workshop.Step, files map[string]strin
 	defer os.RemoveAll(dir)
 	var overlay struct{ Replace map[string]string } // see "go help build"
 	overlay.Replace = make(map[string]string)
+	there, err := starters.Names(a.path(s.Folder()))
+	if err != nil {
+		return "", err
+	}
+	for _, name := range there {
+		overlay.Replace[filepath.Join(a.path(s.Folder()), name)] = "" // away
+	}
 	for name := range files {
 		overlay.Replace[filepath.Join(a.path(s.Folder()), name)] = filepath.Join(dir, name)
 	}
@@ -175,10 +210,7 @@ func (a *app) build(ctx context.Context, s workshop.Step, files map[string]strin
 	if err := writeFiles(dir, files); err != nil {
 		return "", err
 	}
-	cmd := exec.CommandContext(ctx, "go", "test", "-c", "-buildvcs=false", "-o", filepath.Join(dir, "program"), "-overlay="+filepath.Join(dir, "overlay.json"), "./"+s.Folder())
-	cmd.Dir = a.root
-	system.Stoppable(cmd, syscall.SIGINT)
-	output, err := cmd.CombinedOutput()
+	output, err := system.Go(ctx, a.root, "test", "-c", "-o", filepath.Join(dir, "program"), "-overlay="+filepath.Join(dir, "overlay.json"), "./"+s.Folder()).CombinedOutput()
 	var exit *exec.ExitError
 	switch {
 	case ctx.Err() != nil:
@@ -187,14 +219,4 @@ func (a *app) build(ctx context.Context, s workshop.Step, files map[string]strin
 		return verdict.CompilerSays(string(output)), nil
 	}
 	return "", err
-}
-
-// putBack takes files out of a step and writes the starter in their place.
-func (a *app) putBack(s workshop.Step, files, starter map[string]string) error {
-	for name := range files {
-		if err := os.Remove(filepath.Join(a.path(s.Folder()), name)); starter[name] == "" && err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	return writeFiles(a.path(s.Folder()), starter)
 }

@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"os"
 	"strings"
 	"testing"
 
@@ -60,4 +61,42 @@ func TestCarryChangesNothingThatDoesNotFit(t *testing.T) {
 	s.grep(3, "server.go", "<<<<<<< yours\n	s := new(Server)\n")
 	s.grep(3, "server.go", "TODO(3.1)")
 	carry(1, "-yes", "3") // there is work in it now
+
+	s.start("reset", "3").end(t, 0)
+
+	// By hand, what the compiler says is told.
+	s.solve(2)
+	s.edit(2, "client.go", "type Message struct {", "func NewHub() int { return 0 }\n\ntype Message struct {")
+	if said := carry(0, "-yes", "-by-hand", "3"); !strings.Contains(said, "It does not build yet:\n\n") || !strings.Contains(said, "NewHub redeclared") || strings.Contains(said, "<<<<<<<") {
+		t.Errorf("carry -by-hand says, of what does not build,\n%s", said)
+	}
+	s.start("reset", "3").end(t, 0)
+
+	// A file that has the name of one in the starter.
+	s.solve(2)
+	move(t, s.root+"/steps/02-pumps/client.go", s.root+"/steps/02-pumps/hub.go")
+	unchanged(carry(1, "-yes", "3"), "step 3 brings a hub.go of its own. Give yours another name, and carry again")
+
+	// One that has gone, which the next step changes.
+	move(t, s.root+"/steps/02-pumps/hub.go", s.root+"/steps/02-pumps/peer.go")
+	unchanged(carry(1, "-yes", "3"), "client.go: you have no such file any more, and step 3 changes it.")
+
+	// And one that has another name, which the next step does not change.
+	s.solve(4)
+	move(t, s.root+"/steps/04-broadcast/hub.go", s.root+"/steps/04-broadcast/everyone.go")
+	carry(0, "-yes", "5")
+	if files, err := starters.Read(s.root + "/steps/05-keepalive"); err != nil || files["hub.go"] != "" || files["everyone.go"] == "" {
+		t.Errorf("step 5 has a hub.go: %t, an everyone.go: %t (%v); want the second alone", files["hub.go"] != "", files["everyone.go"] != "", err)
+	}
+
+	// Without the solution nobody knows where the learner's files began.
+	move(t, s.root+"/solutions/02-pumps", s.root+"/solutions/gone")
+	unchanged(carry(1, "-yes", "3"), "solutions/02-pumps is not there")
+}
+
+func move(t *testing.T, from, to string) {
+	t.Helper()
+	if err := os.Rename(from, to); err != nil {
+		t.Fatal(err)
+	}
 }

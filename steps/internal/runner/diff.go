@@ -13,6 +13,7 @@ import (
 
 	"example.com/wsworkshop/steps/contract"
 	"example.com/wsworkshop/steps/internal/starters"
+	"example.com/wsworkshop/steps/internal/verdict"
 	"example.com/wsworkshop/steps/internal/workshop"
 )
 
@@ -33,22 +34,38 @@ func (a *app) diff(ctx context.Context, args []string) error {
 		if err != nil {
 			return err
 		}
-		if !v.Whole() && !a.ask(ctx, fmt.Sprintf("Step %d is not done yet (%s), and this shows its solution. Show it?", s.Number, v)) {
+		if !a.mayShow(ctx, v) {
 			return nil
 		}
 	}
 	return a.compare(ctx, "yours", s.Folder(), "solution", s.Solution(), true)
 }
 
+// mayShow asks before the solution of a step is shown that is not done yet.
+func (a *app) mayShow(ctx context.Context, v verdict.Verdict) bool {
+	return v.Whole() || a.ask(ctx, fmt.Sprintf("Step %d is not done yet (%s), and this shows its solution. Show it?", v.Step.Number, v))
+}
+
 // whatChanged shows what the solutions changed between two steps.
 func (a *app) whatChanged(ctx context.Context, args []string) error {
-	words, err := parse(flag.NewFlagSet("what-changed", flag.ContinueOnError), args, 1)
+	flags := flag.NewFlagSet("what-changed", flag.ContinueOnError)
+	yes := flags.Bool("yes", false, "")
+	words, err := parse(flags, args, 1)
 	if err != nil {
 		return err
 	}
 	s, before, err := a.stepAfterFirst("what-changed", words)
 	if err != nil {
 		return err
+	}
+	if !*yes {
+		v, err := a.of(ctx, s)
+		if err != nil {
+			return err
+		}
+		if !a.mayShow(ctx, v) {
+			return nil
+		}
 	}
 	return a.compare(ctx, before.Name, before.Solution(), s.Name, s.Solution(), true)
 }
@@ -84,6 +101,9 @@ func (a *app) compare(ctx context.Context, nameA, folderA, nameB, folderB string
 		files, err := a.files(folder)
 		if err != nil {
 			return err
+		}
+		if len(files) == 0 {
+			return fmt.Errorf("%s is not there. Put it back, from a fresh clone or with git", folder)
 		}
 		maps.DeleteFunc(files, func(file, _ string) bool { return strings.HasSuffix(file, "_test.go") })
 		if err := writeFiles(filepath.Join(dir, name), files); err != nil {

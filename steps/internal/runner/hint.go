@@ -12,7 +12,9 @@ import (
 
 // hint shows the hints of a task, one after the other, as long as it is asked to.
 func (a *app) hint(ctx context.Context, args []string) error {
-	words, err := parse(flag.NewFlagSet("hint", flag.ContinueOnError), args, 1)
+	flags := flag.NewFlagSet("hint", flag.ContinueOnError)
+	all := flags.Bool("all", false, "")
+	words, err := parse(flags, args, 1)
 	if err != nil {
 		return err
 	}
@@ -23,7 +25,7 @@ func (a *app) hint(ctx context.Context, args []string) error {
 	fmt.Fprintf(a.Out, "%s\n", a.screen.Heading(task.Number+" "+task.Title))
 	for i, text := range task.Hints {
 		switch {
-		case i == 0:
+		case i == 0, *all:
 		case i == len(task.Hints)-1:
 			if !a.ask(ctx, "\nThe last hint is nearly the code. Show it?") {
 				return nil

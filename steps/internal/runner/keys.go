@@ -40,6 +40,15 @@ func (a *app) keys(ctx context.Context) (keys <-chan byte, restore func()) {
 // is no, and if ctx ends.
 func (a *app) ask(ctx context.Context, question string) bool {
 	fmt.Fprintf(a.Out, "%s [y/N] ", a.screen.Wrap(question))
+	if a.typed != nil {
+		key := byte(' ')
+		select {
+		case key = <-a.typed:
+		case <-ctx.Done():
+		}
+		fmt.Fprintf(a.Out, "%c\n", key)
+		return key == 'y' || key == 'Y'
+	}
 	answer := make(chan string, 1)
 	go func() { answer <- a.readLine() }() // after the end of ctx it ends with the program
 	select {

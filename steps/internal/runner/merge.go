@@ -6,6 +6,7 @@ import (
 	"go/format"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 )
 
@@ -52,13 +53,13 @@ func settle(text string) (settled string, conflicts []string) {
 			part = &c.starter
 		case part == &c.starter && strings.HasPrefix(line, ">>>>>>> "):
 			part = nil
-			added, ok := c.added()
+			lines, ok := c.settled()
 			if !ok {
 				conflicts = append(conflicts, c.String())
 				b.WriteString(c.String())
 				continue
 			}
-			b.WriteString(strings.Join(added, "") + strings.Join(c.yours, ""))
+			b.WriteString(strings.Join(lines, ""))
 		case part != nil:
 			*part = append(*part, line)
 		default:
@@ -78,36 +79,71 @@ func (c conflict) String() string {
 		"=======\n" + strings.Join(c.starter, "") + ">>>>>>> the starter\n"
 }
 
-// added returns the lines of code, and the TODOs, that the starter has and before
-// has not. It reports false if the starter has also lost code.
-func (c conflict) added() (lines []string, ok bool) {
-	var before []string
-	for _, line := range c.before {
-		if code(line) != "" {
-			before = append(before, code(line))
-		}
-	}
-	todo := false // a TODO may have several lines
-	for _, line := range c.starter {
-		text, comment := code(line), strings.Index(line, "// TODO(")
-		switch {
-		case text == "":
-			todo = comment >= 0 || todo && strings.TrimSpace(line) != ""
-			if todo {
-				lines = append(lines, line)
-			}
+// settled returns yours with what the starter adds to before: code with its comments,
+// and TODOs. Where each of your lines stands for one of before, that goes to its place,
+// and a comment is the starter's unless you have written your own; else it goes above.
+// It reports false if the starter has also lost code.
+func (c conflict) settled() (lines []string, ok bool) {
+	yours, before := commented(c.yours), commented(c.before)
+	inPlace := len(yours) == len(before)
+	n := 0 // of before that have come
+	for _, s := range commented(c.starter) {
+		if n == len(before) || code(s.line) != code(before[n].line) {
+			lines = append(append(lines, s.above...), s.line)
 			continue
-		case len(before) > 0 && text == before[0]:
-			before = before[1:]
-			if comment >= 0 {
-				lines = append(lines, line[comment:])
+		}
+		if inPlace && slices.Equal(yours[n].above, before[n].above) {
+			lines = append(lines, s.above...)
+		} else {
+			lines = append(lines, todos(s.above)...)
+			if inPlace {
+				lines = append(lines, yours[n].above...)
 			}
-		default:
+		}
+		if at := strings.Index(s.line, "// TODO("); at >= 0 {
+			lines = append(lines, s.line[at:])
+		}
+		if inPlace {
+			lines = append(lines, yours[n].line)
+		}
+		n++
+	}
+	if !inPlace {
+		lines = append(lines, c.yours...)
+	}
+	return lines, n == len(before)
+}
+
+// commentedLine is a line of code with the comments and empty lines above it.
+type commentedLine struct {
+	above []string
+	line  string
+}
+
+// commented returns the lines of code. The last is empty: what is above it ends all.
+func commented(lines []string) (all []commentedLine) {
+	var next commentedLine
+	for _, line := range lines {
+		if code(line) == "" {
+			next.above = append(next.above, line)
+			continue
+		}
+		next.line = line
+		all, next = append(all, next), commentedLine{}
+	}
+	return append(all, next)
+}
+
+// todos returns the TODOs among comments. One may have several lines.
+func todos(comments []string) (lines []string) {
+	todo := false
+	for _, line := range comments {
+		todo = strings.Contains(line, "// TODO(") || todo && strings.TrimSpace(line) != ""
+		if todo {
 			lines = append(lines, line)
 		}
-		todo = false
 	}
-	return lines, len(before) == 0
+	return lines
 }
 
 // code returns a line of Go without its comment and without white space.

@@ -35,13 +35,23 @@ func TestStubsFitIntoCodeWithOtherNames(t *testing.T) {
 			if name == before[:2]+"_test.go" {
 				continue
 			}
-			mine := client.ReplaceAllString(conn.ReplaceAllString(solution, "ws"), "cl")
+			var mine string
+			for line := range strings.Lines(solution) {
+				code, _, _ := strings.Cut(line, "//")
+				mine += client.ReplaceAllString(conn.ReplaceAllString(code, "ws"), "cl") + line[len(code):]
+			}
 			got, conflicts, err := mergeFile(t.Context(), git, mine, solution, starter[name])
 			if err != nil {
 				t.Fatal(err)
 			}
 			if len(conflicts) > 0 {
 				t.Errorf("%s/%s: %s", step, name, strings.Join(conflicts, "\n"))
+			}
+			for line := range strings.Lines(starter[name]) {
+				comment := strings.TrimSpace(line)
+				if strings.HasPrefix(comment, "//") && !strings.Contains(solution, comment) && !strings.Contains(got, comment) {
+					t.Errorf("%s/%s has lost %s", step, name, comment)
+				}
 			}
 			if has, want := strings.Count(got, todo), strings.Count(starter[name], todo); has != want {
 				t.Errorf("%s/%s has %d of %d TODOs:\n%s", step, name, has, want, got)
@@ -60,6 +70,11 @@ func TestSettle(t *testing.T) {
 			"a\n// TODO(2.1): do this\n// and that\nmine()\nb\n"},
 		{"a TODO behind a line", conflict("<-mine\n", "<-theirs\n", "<-theirs // TODO(6.2): no longer\n"), "// TODO(6.2): no longer\n<-mine\n"},
 		{"a field", conflict("ws *Conn\n", "conn *Conn // reads\n", "id   string\nconn *Conn // reads\n"), "id   string\nws *Conn\n"},
+		{"a method with comments", conflict("mine()\n", "theirs()\n", "theirs()\n}\n\n// f is new.\n//\n// TODO(3.1): write it\nfunc f() {\n"),
+			"mine()\n}\n\n// f is new.\n//\n// TODO(3.1): write it\nfunc f() {\n"},
+		{"a comment that is the starter's", conflict("// old\nmine()\n", "// old\ntheirs()\n", "// new\ntheirs()\n"), "// new\nmine()\n"},
+		{"a comment of your own", conflict("// my\nmine()\n", "// old\ntheirs()\n", "// new\n// TODO(3.1): x\ntheirs()\n"), "// TODO(3.1): x\n// my\nmine()\n"},
+		{"more lines of your own", conflict("mine()\nmine()\n", "theirs()\n", "theirs()\n// new\nnew()\n"), "// new\nnew()\nmine()\nmine()\n"},
 		{"another comment", conflict("mine()\n", "// old\ntheirs()\n", "// new\ntheirs()\n"), "mine()\n"},
 	} {
 		if got, conflicts := settle(c.text); got != c.want || len(conflicts) > 0 {

@@ -154,7 +154,7 @@ func TestPeerSaysWhatIsWrongWithItsCommandLine(t *testing.T) {
 		var complaint bytes.Buffer
 		cmd.Stderr = &complaint
 		output, _ := cmd.Output() // the exit code tells
-		want := test.says + "\nFor the commands: go run ./steps help\n"
+		want := test.says + "\nMore: go run ./steps help peer\n"
 		if code := cmd.ProcessState.ExitCode(); code != 2 || complaint.String() != want || len(output) > 0 {
 			t.Errorf("peer %s: exit code %d, want 2; it says\n%s%s\nwant\n%s", test.args, code, output, complaint.Bytes(), want)
 		}

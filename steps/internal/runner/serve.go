@@ -42,7 +42,11 @@ func (a *app) serve(ctx context.Context, args []string) error {
 	if solution {
 		folder = s.Solution()
 	}
-	temp, err := os.MkdirTemp("", "wsworkshop")
+	cache, err := system.Cache() // where what is built may be executed
+	if err != nil {
+		return err
+	}
+	temp, err := os.MkdirTemp(cache, "serve")
 	if err != nil {
 		return err
 	}
@@ -57,9 +61,9 @@ func (a *app) serve(ctx context.Context, args []string) error {
 		if runtime.GOOS == "windows" {
 			program += ".exe"
 		}
-		build := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", program, "./"+folder)
-		build.Dir = a.root
-		output, err := build.CombinedOutput()
+		done := a.working("Compiling " + folder)
+		output, err := system.Go(ctx, a.root, "build", "-o", program, "./"+folder).CombinedOutput()
+		done()
 		switch {
 		case ctx.Err() != nil:
 		case err != nil:

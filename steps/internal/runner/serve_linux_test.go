@@ -11,10 +11,9 @@ import (
 )
 
 // serve starts the real program with serve, and waits until the server of a folder
-// listens. Its temporary files go to a folder of their own.
-func (s *session) serve(temp, addr, folder string, args ...string) *running {
+// listens.
+func (s *session) serve(addr, folder string, args ...string) *running {
 	s.Helper()
-	s.Setenv("TMPDIR", temp)
 	p := s.start(append(append([]string{"serve"}, args...), "-addr", addr)...)
 	p.until(s.T, "Starting "+folder+". Ctrl-C ends it, and a save restarts it.\n")
 	p.until(s.T, listening(addr))
@@ -28,7 +27,7 @@ func TestServeRunsTheServerOfAStepAndRestartsItOnASave(t *testing.T) {
 	if !*long {
 		t.Skip("it takes a while: go test ./steps/internal/runner -long")
 	}
-	s, addr, temp := newSession(t), ownAddress(t), t.TempDir()
+	s, addr := newSession(t), ownAddress(t)
 	online := func(want string) {
 		t.Helper()
 		if got := get(t, "http://"+addr+"/online"); got != want+"\n" {
@@ -36,7 +35,7 @@ func TestServeRunsTheServerOfAStepAndRestartsItOnASave(t *testing.T) {
 		}
 	}
 	s.solve(3)
-	p := s.serve(temp, addr, "steps/03-hub", "3")
+	p := s.serve(addr, "steps/03-hub", "3")
 	online(`{"online":0}`)
 	if page := get(t, "http://"+addr+"/"); !strings.Contains(page, "<title>") {
 		t.Errorf("/ answers %q", page)
@@ -66,15 +65,14 @@ func TestServeRunsTheServerOfAStepAndRestartsItOnASave(t *testing.T) {
 
 	p.signal(t, syscall.SIGHUP) // the terminal is closed
 	p.end(t, 0)
-	nothingLeft(t, addr, temp)
+	s.nothingLeft(addr)
 }
 
 func TestServeSaysThatTheServerHasEnded(t *testing.T) {
 	if !*long {
 		t.Skip("it takes a while: go test ./steps/internal/runner -long")
 	}
-	s, temp := newSession(t), t.TempDir()
-	s.Setenv("TMPDIR", temp)
+	s := newSession(t)
 	s.solve(1)
 	taken, err := net.Listen("tcp", ownAddress(t))
 	if err != nil {
@@ -90,12 +88,12 @@ func TestServeSaysThatTheServerHasEnded(t *testing.T) {
 	p.until(t, listening(addr))
 	p.interrupt(t)
 	p.end(t, 0)
-	nothingLeft(t, addr, temp)
+	s.nothingLeft(addr)
 
 	help := s.start("serve", "1", "-h") // ends by itself
 	help.until(t, "-addr")
 	help.end(t, 0)
-	nothingLeft(t, addr, temp)
+	s.nothingLeft(addr)
 }
 
 // Ctrl-C on a terminal reaches each process of a group. The server must hear of it
@@ -104,7 +102,7 @@ func TestCtrlCEndsServeWithAGoodbyeAndTwiceAtOnce(t *testing.T) {
 	if !*long {
 		t.Skip("it takes a while: go test ./steps/internal/runner -long")
 	}
-	s, addr, temp := newSession(t), ownAddress(t), t.TempDir()
+	s, addr := newSession(t), ownAddress(t)
 	stall := func() *running {
 		t.Helper()
 		peer := s.start("peer", "-stall", "-url", "ws://"+addr+"/ws")
@@ -112,12 +110,12 @@ func TestCtrlCEndsServeWithAGoodbyeAndTwiceAtOnce(t *testing.T) {
 		return peer
 	}
 
-	server := s.serve(temp, addr, "solutions/08-limits", "-solution", "8")
+	server := s.serve(addr, "solutions/08-limits", "-solution", "8")
 	peer := stall()
 	server.interrupt(t)
 	server.until(t, `code=1001 reason="server is shutting down"`)
 	server.end(t, 0)
-	nothingLeft(t, addr, temp)
+	s.nothingLeft(addr)
 	peer.interrupt(t)
 	peer.end(t, 0)
 
@@ -125,7 +123,7 @@ func TestCtrlCEndsServeWithAGoodbyeAndTwiceAtOnce(t *testing.T) {
 	s.solve(8)
 	s.edit(8, "client.go", "closeWait = 2 * time.Second", "closeWait = time.Hour")
 	s.edit(8, "main.go", "shutdownWait = 15 * time.Second", "shutdownWait = time.Hour")
-	server = s.serve(temp, addr, "steps/08-limits", "8")
+	server = s.serve(addr, "steps/08-limits", "8")
 	peer = stall()
 	server.interrupt(t)
 	server.until(t, `msg="shutting down"`)
@@ -133,19 +131,39 @@ func TestCtrlCEndsServeWithAGoodbyeAndTwiceAtOnce(t *testing.T) {
 	if last := server.end(t, 0); strings.Contains(last, "has not ended") {
 		t.Errorf("a second Ctrl-C does not end it at once:\n%s", last)
 	}
-	nothingLeft(t, addr, temp)
+	s.nothingLeft(addr)
 	peer.interrupt(t)
 	peer.end(t, 0)
 }
 
-// nothingLeft demands that no server listens, and that no file is left behind.
-func nothingLeft(t *testing.T, addr, temp string) {
-	t.Helper()
+// nothingLeft demands that no server listens, and that no program is left behind.
+func (s *session) nothingLeft(addr string) {
+	s.Helper()
 	if conn, err := net.Dial("tcp", addr); err == nil {
 		conn.Close()
-		t.Errorf("a server still listens on %s", addr)
+		s.Errorf("a server still listens on %s", addr)
 	}
-	if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {
-		t.Errorf("left behind: %v (%v)", left, err)
+	cache := filepath.Join(filepath.Dir(s.root), "wsworkshop")
+	if left, err := filepath.Glob(cache + "/serve*"); err != nil || len(left) > 0 {
+		s.Errorf("left behind: %v (%v)", left, err)
 	}
+}
+
+// A kill of "go run" alone, as by a tool that has started it, ends the server too.
+func TestTheServerEndsWithItsGoRun(t *testing.T) {
+	if !*long {
+		t.Skip("it takes a while: go test ./steps/internal/runner -long")
+	}
+	s, addr := newSession(t), ownAddress(t)
+	s.solve(6)
+	cmd := s.command()
+	cmd.Path, cmd.Args = "/bin/sh", []string{"sh", "-c", `"$0" serve 6 -addr ` + addr + "; true", s.program} // in place of go run
+	p := start(t, cmd)
+	p.until(t, listening(addr))
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	p.until(t, `msg="shutting down"`)
+	p.end(t, -1)
+	s.nothingLeft(addr)
 }

@@ -67,7 +67,7 @@ func TestASessionGoesAsTheDocsTellIt(t *testing.T) {
 	s.say("Without a number, `test` runs the step where you are:")
 	s.run(1, "test", "You are at step 2.", "broken       2.1 ", "broken       2.4 ", "5 promises of earlier steps are kept", "go run ./steps hint 2.1")
 	s.say("What the step is going to change:")
-	s.head(12, "what-changed 5", "--- 04-broadcast/client.go", "+++ 05-keepalive/client.go")
+	s.head(12, "what-changed -yes 5", "--- 04-broadcast/client.go", "+++ 05-keepalive/client.go")
 
 	s.say("## Watching\n\n`go run ./steps watch` runs the tests on every save. Here are three saves: one that does not compile, one that is not " +
 		"enough, and one that is right, after which it goes on to the next step. (Your terminal shows colours, and clears itself before each run.)")
@@ -296,7 +296,7 @@ func (s *session) watch() {
 	watched("(still watching)", w.run(s.T), "kept         1.4 ", "broken       1.5 ", "The first that is broken: 1.5 ")
 	s.say("The key `h`:")
 	w.press("h")
-	watched("(still watching)", w.until(s.T, "q quit.\n"), "1.5 ", "The next hint is nearly the code")
+	watched("(still watching)", w.until(s.T, keysHelp+"\n"), "1.5 ", "The next hint is nearly the code")
 	s.say("The third save:")
 	s.solve(1)
 	watched("(still watching)", w.run(s.T), "kept         1.5 ", "Step 1 keeps all its promises.", "On to step 2", "go run ./steps carry 2")
@@ -336,7 +336,7 @@ func newSeen(person *os.File) *seen {
 // run returns what is shown when the next run of the tests is over.
 func (s *seen) run(t *testing.T) string {
 	t.Helper()
-	text := s.until(t, "q quit.\n")
+	text := s.until(t, keysHelp+"\n")
 	return text[strings.LastIndex(text, cleared)+len(cleared):]
 }
 
@@ -390,15 +390,15 @@ func (s *seen) take(end *regexp.Regexp) []string {
 
 var (
 	painting = regexp.MustCompile(`\x1b\[[0-9;]*[mJHK]`)
-	bar      = regexp.MustCompile(`\r[#.]+ \d+ of \d+`)
+	erased   = regexp.MustCompile(`[^\n]*\r\x1b\[K`)
+	returned = regexp.MustCompile(`\r([^\x1b])`) // an erasure may have come only in part
 )
 
-// unpainted returns what a terminal shows without what moves or paints.
+// unpainted returns what a terminal shows without what moves, erases or paints.
 func unpainted(text string) string {
 	text = strings.ReplaceAll(text, screen.Screen{Width: 100}.Clear(), cleared)
-	text = painting.ReplaceAllString(text, "")
-	text = bar.ReplaceAllString(strings.ReplaceAll(text, "\r\n", "\n"), "")
-	return strings.ReplaceAll(text, "\r", "")
+	text = erased.ReplaceAllString(text, "")
+	return returned.ReplaceAllString(painting.ReplaceAllString(text, ""), "$1")
 }
 
 // What differs from run to run.

@@ -5,9 +5,10 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"os/exec"
 	"regexp"
 	"time"
+
+	"example.com/wsworkshop/steps/internal/system"
 )
 
 // part is a gate, or several, and how to run them.
@@ -43,9 +44,9 @@ func (a *app) verify(ctx context.Context, args []string) error {
 	var failed error
 	for _, p := range parts {
 		began := time.Now()
-		cmd := exec.CommandContext(ctx, "go", p.args...)
-		cmd.Dir = a.root
-		output, err := cmd.CombinedOutput()
+		done := a.working(p.name)
+		output, err := system.Go(ctx, a.root, p.args...).CombinedOutput()
+		done()
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}

@@ -7,7 +7,8 @@ import (
 	"flag"
 	"fmt"
 	"maps"
-	"strings"
+	"strconv"
+	"sync"
 	"time"
 
 	"example.com/wsworkshop/steps/internal/screen"
@@ -18,15 +19,16 @@ import (
 // watcher is what watch knows from one run to the next.
 type watcher struct {
 	*app
-	keys    <-chan byte
 	step    workshop.Step
-	verdict verdict.Verdict // of the last run; its step may be the one before
+	flags   []string        // of go test, for the next run
+	verdict verdict.Verdict // of the last run
 	broken  bool            // the step has been seen without all its promises
+	failed  bool            // the go command has, so there is none
+	note    string          // what led to the last run, if that was no save
 	what    string          // what is wrong first
 	since   time.Time       // when that was found first
 	hinted  string          // the promise that hints were shown for
 	hints   int             // how many
-	asked   bool            // d was pressed, and the solution is shown if it is pressed again
 }
 
 // watch runs the tests of a step on every save, and goes on to the next step when
@@ -40,9 +42,10 @@ func (a *app) watch(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	keys, restore := a.keys(ctx)
+	var restore func()
+	a.typed, restore = a.keys(ctx)
 	defer restore()
-	w := &watcher{app: a, keys: keys, step: s, verdict: verdict.Verdict{Step: s}}
+	w := &watcher{app: a, step: s, verdict: verdict.Verdict{Step: s}}
 	for {
 		// What is saved from here on, also during the run, starts the next one.
 		before := look(a.path(w.step.Folder()))
@@ -53,8 +56,9 @@ func (a *app) watch(ctx context.Context, args []string) error {
 		case err != nil: // of the go command, such as a broken go.mod
 			fmt.Fprintln(w.Out, w.screen.Wrap(err.Error()))
 		case w.verdict.Whole() && w.broken && w.step.Number < len(a.steps) && maps.Equal(before, look(a.path(w.step.Folder()))):
-			w.goOn()
-			before = look(a.path(w.step.Folder()))
+			w.goTo(w.step.Number + 1)
+			w.note = fmt.Sprintf("On to step %d: read %s first. c takes your own code along, b goes back.\n", w.step.Number, w.step.Lesson())
+			continue
 		}
 		w.help()
 		if err := w.wait(ctx, before); err != nil {
@@ -63,13 +67,19 @@ func (a *app) watch(ctx context.Context, args []string) error {
 	}
 }
 
+// goTo goes to a step.
+func (w *watcher) goTo(number int) {
+	w.step, w.broken, w.what = w.steps[number-1], false, ""
+}
+
 // errQuit ends watch.
 var errQuit = errors.New("q was pressed")
 
 // isEnd reports whether a person has ended watch.
 func isEnd(err error) bool { return errors.Is(err, errQuit) || errors.Is(err, context.Canceled) }
 
-// run tests the step and draws the verdict. Until then what was drawn before stays.
+// run tests the step and draws the verdict. Until then what was drawn before stays,
+// and also after that what led here.
 func (w *watcher) run(ctx context.Context) error {
 	w.screen = screen.Of(w.Out) // somebody may have made the window smaller
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -79,11 +89,11 @@ func (w *watcher) run(ctx context.Context) error {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		v, err = w.judged(ctx, w.step, "-count=1")
+		v, err = w.judged(ctx, w.step, append(w.flags, "-count=1")...)
 	}()
 	for running := true; running; {
 		select {
-		case key := <-w.keys: // the others mean what is on the screen, which is about to go
+		case key := <-w.typed: // the others mean what is on the screen, which is about to go
 			if key == 'q' {
 				cancel(errQuit)
 			}
@@ -91,83 +101,124 @@ func (w *watcher) run(ctx context.Context) error {
 			running = false
 		}
 	}
-	if err != nil {
+	w.flags = nil
+	if w.failed = err != nil; w.failed {
 		return cmp.Or(context.Cause(ctx), err)
 	}
 	w.verdict = v
-	fmt.Fprint(w.Out, w.screen.Clear(), w.screen.Heading(fmt.Sprintf("Step %d: %s", w.step.Number, w.step.Title)), "\n\n", w.screen.Report(v, false))
-	if v.Whole() {
-		w.what = ""
-		return nil
+	if w.note == "" {
+		fmt.Fprint(w.Out, w.screen.Clear())
+	} else {
+		fmt.Fprintln(w.Out)
 	}
-	what := fmt.Sprintf("It %s,", v)
-	if first, broken := v.FirstBroken(); broken {
-		number, _, _ := strings.Cut(first.Name, " ")
-		what = number + " has been the first one broken"
+	fmt.Fprint(w.Out, w.screen.Heading(fmt.Sprintf("Step %d: %s", w.step.Number, w.step.Title)), "\n\n", w.screen.Report(v, false))
+	w.broken = w.broken || !v.Whole()
+	first, _ := v.FirstBroken() // without a name where it does not build
+	if first.Name != w.what {
+		w.what, w.since = first.Name, time.Now()
 	}
-	if what != w.what {
-		w.what, w.since = what, time.Now()
-	}
-	w.broken = true
-	fmt.Fprintf(w.Out, "\n%s since %s; tested at %s.\n", what, w.since.Format(time.TimeOnly), time.Now().Format(time.TimeOnly))
 	return nil
 }
 
-// goOn goes on to the next step, which is tested when it is saved for the first
-// time.
-func (w *watcher) goOn() {
-	done := w.step
-	w.step, w.broken = w.steps[done.Number], false
-	fmt.Fprint(w.Out, "\n", w.screen.Wrap(fmt.Sprintf("On to step %d: %s. To take your own code along: go run ./steps carry %[1]d\n", w.step.Number, w.step.Title)))
-}
-
-// help names the keys.
+// help says how the step stands, also where the list above has left the screen, and
+// names the keys.
 func (w *watcher) help() {
-	fmt.Fprint(w.Out, "\n", w.screen.Wrap(fmt.Sprintf("Watching %s: enter tests it, h hint, d diff, l all, q quit.\n", w.step.Folder())))
+	standing := ": " + w.verdict.String()
+	if w.failed { // what is wrong with the go command stands above
+		standing = ""
+	} else if w.what != "" {
+		standing += fmt.Sprintf("; broken first, since %s: %s", w.since.Format(time.TimeOnly), w.what)
+	}
+	fmt.Fprintf(w.Out, "\n%s", w.screen.Wrap(fmt.Sprintf("%sWatching %s%s\n%s\n", w.note, w.step.Folder(), standing, keysHelp)))
+	w.note = ""
 }
 
-// wait waits until the step is saved or enter is pressed, and does what the other
-// keys say. An error means that a person has ended watch.
+const keysHelp = "enter:run r:race a:all h:hint d:diff c:carry s:serve l:list n:next b:back q:quit"
+
+// wait waits until the tests are to run again, and does what the keys say. An error
+// means that a person has ended watch.
 func (w *watcher) wait(ctx context.Context, before snapshot) error {
+	number := strconv.Itoa(w.step.Number)
 	for {
-		key, saved := changed(ctx, before, w.keys, w.path(w.step.Folder()))
-		switch {
-		case ctx.Err() != nil:
+		key, saved := changed(ctx, before, w.typed, w.path(w.step.Folder()))
+		if ctx.Err() != nil {
 			return ctx.Err()
-		case saved, key == '\r', key == '\n':
-			w.asked = false
-			return nil
 		}
-		asked := w.asked
-		w.asked = false
+		if saved {
+			key = '\n'
+		}
+		var err error
 		switch key {
 		case 'q':
 			return errQuit
+		case '\r', '\n':
+			return nil
+		case 'r':
+			if _, err = w.checkRace(ctx); err == nil {
+				w.flags = []string{"-race"}
+				return nil
+			}
+		case 'n', 'b':
+			to := w.step.Number + 1
+			if key == 'b' {
+				to -= 2
+			}
+			if to >= 1 && to <= len(w.steps) {
+				w.goTo(to)
+				return nil
+			}
+			err = fmt.Errorf("the steps are 1 to %d", len(w.steps))
+		case 'c':
+			err = w.carry(ctx, []string{number})
+			if !maps.Equal(before, look(w.path(w.step.Folder()))) {
+				w.note = fmt.Sprintf("Step %s has your code now.\n", number)
+				return nil
+			}
+		case 's':
+			err = w.serveUntilKey(ctx, number)
+		case 'a':
+			fmt.Fprint(w.Out, "\n"+w.screen.Report(w.verdict, true))
 		case 'h':
 			w.hint()
 		case 'd':
-			if err := w.diff(ctx, asked); err != nil {
-				fmt.Fprintln(w.Out, w.screen.Wrap(err.Error()))
+			if w.mayShow(ctx, w.verdict) {
+				err = w.compare(ctx, "yours", w.step.Folder(), "solution", w.step.Solution(), false)
 			}
 		case 'l':
-			fmt.Fprint(w.Out, "\n"+w.screen.Report(w.verdict, true))
+			var all []verdict.Verdict
+			if all, err = w.all(ctx); err == nil {
+				fmt.Fprint(w.Out, w.screen.Map(all))
+			}
 		default:
 			continue
+		}
+		if err != nil {
+			fmt.Fprintln(w.Out, w.screen.Wrap("\n"+err.Error()))
 		}
 		w.help()
 	}
 }
 
-// diff shows what was tested last beside the solution. If that is not done yet, it
-// does so when it is asked again.
-func (w *watcher) diff(ctx context.Context, asked bool) error {
-	s := w.verdict.Step
-	if !w.verdict.Whole() && !asked {
-		w.asked = true
-		fmt.Fprint(w.Out, w.screen.Wrap(fmt.Sprintf("\nStep %d is not done yet (%s). Press d once more to see its solution.\n", s.Number, w.verdict)))
-		return nil
+// serveUntilKey runs the server of the step, on a free port if another program has its
+// own, until a key is pressed.
+func (w *watcher) serveUntilKey(ctx context.Context, step string) error {
+	args := []string{step}
+	if _, err := w.checkPort(ctx); err != nil {
+		args = append(args, "-addr", "127.0.0.1:0")
 	}
-	return w.compare(ctx, "yours", s.Folder(), "solution", s.Solution(), false)
+	fmt.Fprintln(w.Out, "\nAny key ends the server, and goes back to the tests.")
+	ctx, end := context.WithCancel(ctx)
+	var waiting sync.WaitGroup
+	waiting.Go(func() {
+		select {
+		case <-w.typed:
+			end()
+		case <-ctx.Done():
+		}
+	})
+	defer waiting.Wait()
+	defer end()
+	return w.serve(ctx, args)
 }
 
 // hint shows the next hint for the first promise that is broken.

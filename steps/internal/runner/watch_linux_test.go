@@ -2,9 +2,11 @@ package runner
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -49,48 +51,83 @@ func (w watching) end(t *testing.T, why string) {
 	}
 }
 
+// An afternoon with watch: two steps, and every key.
 func TestKeysOfWatch(t *testing.T) {
 	if !*long {
 		t.Skip("it takes a while: go test ./steps/internal/runner -long")
 	}
+	if l, err := net.Listen("tcp", "127.0.0.1:8080"); err == nil { // else it is taken already
+		defer l.Close()
+	}
 	s := newSession(t)
 	w := s.watchOn("1")
 	w.run(t)
+	shows := func(key string, wants ...string) string {
+		t.Helper()
+		w.press(key)
+		got := w.until(t, keysHelp+"\n")
+		for _, want := range wants {
+			if !strings.Contains(got, want) {
+				t.Errorf("%q does not show %q, but\n%s", key, want, got)
+			}
+		}
+		return got
+	}
+	const none = "\nWatching steps/01-upgrade: 0 of 5 promises kept; broken first, since "
 
 	// The solution is not shown to somebody who presses a wrong key.
-	w.press("d")
-	if got := w.until(t, "q quit.\n"); !strings.Contains(got, "Step 1 is not done yet (0 of 5 promises kept). Press d once more") || strings.Contains(got, "+++") {
-		t.Errorf("the first d shows\n%s", got)
+	if got := shows("dn", "Step 1 is not done yet (0 of 5 promises kept), and this shows its solution. Show it? [y/N] n\n", none); strings.Contains(got, "+++") {
+		t.Errorf("d and n show\n%s", got)
 	}
-	w.press("h")
-	w.until(t, "q quit.\n")
-	w.press("d")
-	if got := w.until(t, "q quit.\n"); strings.Contains(got, "+++") {
-		t.Errorf("d after another key shows\n%s", got)
+	shows("dy", "+++ solution/server.go")
+	if got := shows("a", "broken       1.1"); strings.Count(got, "Promised: ") != 5 {
+		t.Errorf("a does not show the message of each promise, but\n%s", got)
 	}
-	w.press("d")
-	if got := w.until(t, "q quit.\n"); !strings.Contains(got, "+++ solution/server.go") {
-		t.Errorf("the second d shows\n%s", got)
-	}
-
-	w.press("\n")
-	if got := w.run(t); !strings.Contains(got, "broken       1.1") {
-		t.Errorf("enter shows\n%s", got)
-	}
+	shows("h", "1.1 Upgrade the request")
+	shows("b", "the steps are 1 to 9")
+	shows("c", "before step 1 there is none")
+	shows("\n", "broken       1.1", none)
 
 	s.edit(1, "server.go", "echo(conn)\n", "echo(con)\n")
 	w.run(t)
-	w.press("h")
-	if got := w.until(t, "q quit.\n"); !strings.Contains(got, "It does not build") {
-		t.Errorf("h shows, for what does not build,\n%s", got)
+	shows("h", "It does not build", "\nWatching steps/01-upgrade: does not build\n")
+
+	// When a step is done, the next one is tested at once, and the keys speak of it.
+	const second = "\nWatching steps/02-pumps: 0 of 6 promises kept; broken first, since "
+	s.edit(1, "server.go", "// echo sends", "// echo is mine: it sends")
+	if got := w.until(t, keysHelp+"\n"); !strings.Contains(got, "Step 1 keeps all its promises.") ||
+		!strings.Contains(got, "\nOn to step 2: read steps/02-pumps/README.md first.") || !strings.Contains(got, second) {
+		t.Errorf("what is done shows\n%s", got)
+	}
+	shows("h", "2.1 ", second)
+	shows("l", " ok  1  ", " =>  2  ")
+	shows("dn", "Step 2 is not done yet")
+	shows("c", "steps/02-pumps now has your server.go", "\nStep 2 has your code now.\n", second)
+	s.grep(2, "server.go", "echo is mine")
+	shows("b", "Step 1 keeps all its promises.", "\nWatching steps/01-upgrade: 5 of 5 promises kept\n")
+	shows("n", second)
+	shows("r", second)
+
+	w.press("s")
+	addr := w.match(t, regexp.MustCompile(`msg=listening url=http://(\S+)\n`))[1]
+	if strings.HasSuffix(addr, ":8080") {
+		t.Errorf("the server is at %s, which another program has", addr)
+	}
+	get(t, "http://"+addr+"/")
+	shows(" ", second)
+	if conn, err := net.Dial("tcp", addr); err == nil {
+		conn.Close()
+		t.Error("the server goes on after a key")
 	}
 
-	// A step that was done from the start is watched on.
-	s.solve(1)
-	w.until(t, "Watching steps/02-pumps")
-	w.until(t, "q quit.\n")
+	s.solve(2)
+	if got := w.until(t, keysHelp+"\n"); !strings.Contains(got, "Step 2 keeps all its promises") || !strings.Contains(got, "\nWatching steps/03-hub: 0 of 5 promises kept; broken first, since ") {
+		t.Errorf("the second step that is done shows\n%s", got)
+	}
 	w.press("q")
 	w.end(t, "q")
+
+	// A step that was done from the start is watched on.
 	w = s.watchOn("1")
 	if got := w.run(t); !strings.Contains(got, "Step 1 keeps all its promises.") || !strings.Contains(got, "Watching steps/01-upgrade") {
 		t.Errorf("a step that is done shows\n%s", got)

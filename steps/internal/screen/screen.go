@@ -53,20 +53,25 @@ func (s Screen) Clear() string {
 	return "\x1b[2J\x1b[H"
 }
 
-// Bar draws how many of all are done, in one line that the next one replaces.
-func (s Screen) Bar(done, all int) string {
+// Bar draws how many of all are done, with a note, in one line that the next one
+// replaces.
+func (s Screen) Bar(done, all int, note string) string {
 	if s.Width == 0 {
 		return ""
 	}
-	cells := max(min(30, s.Width-15), 1)
+	text := fmt.Sprintf(" %d of %d%s", done, all, note)
+	cells := max(min(30, s.Width-1-len(text)), 1)
 	full := cells * done / max(all, 1)
-	return "\r" + s.paint(green, strings.Repeat("#", full)) + s.paint(faint, strings.Repeat(".", cells-full)) + fmt.Sprintf(" %d of %d", done, all)
+	return s.EndBar() + s.paint(green, strings.Repeat("#", full)) + s.paint(faint, strings.Repeat(".", cells-full)) + text
 }
 
-// Progress draws a line that the next one replaces.
+// Progress draws a line that the next one replaces: no more of it than fits.
 func (s Screen) Progress(text string) string {
 	if s.Width == 0 {
 		return ""
+	}
+	if letters := []rune(text); len(letters) >= s.Width {
+		text = string(letters[:s.Width-1])
 	}
 	return s.EndBar() + s.paint(faint, text)
 }

@@ -126,11 +126,11 @@ func TestReports(t *testing.T) {
 func TestABarFillsTheMoreIsDone(t *testing.T) {
 	s := Screen{Width: 80}
 	for done, want := range map[int]string{0: strings.Repeat(".", 30), 5: strings.Repeat("#", 15) + strings.Repeat(".", 15), 10: strings.Repeat("#", 30)} {
-		if got := s.Bar(done, 10); got != fmt.Sprintf("\r%s %d of 10", want, done) {
+		if got := s.Bar(done, 10, ", compiling"); got != fmt.Sprintf("\r\x1b[K%s %d of 10, compiling", want, done) {
 			t.Errorf("Bar(%d, 10) = %q", done, got)
 		}
 	}
-	if got := (Screen{}).Bar(1, 2); got != "" {
+	if got := (Screen{}).Bar(1, 2, ""); got != "" {
 		t.Errorf("without a terminal the bar is %q", got)
 	}
 }

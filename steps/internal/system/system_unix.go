@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // KeyByKey lets a terminal hand over each key when it is pressed, and not show it.
@@ -54,6 +55,17 @@ func stty(f *os.File, args ...string) (string, error) {
 	cmd.Stdin = f
 	output, err := cmd.Output()
 	return string(output), err
+}
+
+// WaitForParent returns when the process that has started this one is gone: another
+// one is its parent then.
+func WaitForParent() {
+	parent := os.Getppid()
+	for range time.Tick(time.Second / 5) {
+		if os.Getppid() != parent {
+			return
+		}
+	}
 }
 
 // NewGroup lets cmd's program begin a group of processes. Ctrl-C goes to the group

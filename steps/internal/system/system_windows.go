@@ -57,6 +57,13 @@ func KeyByKey(f *os.File) (restore func(), ok bool) {
 	return func() { setConsoleMode.Call(f.Fd(), uintptr(before)) }, true
 }
 
+// WaitForParent returns when the process that has started this one is gone.
+func WaitForParent() {
+	if parent, err := os.FindProcess(os.Getppid()); err == nil {
+		parent.Wait()
+	}
+}
+
 // NewGroup lets cmd's program begin a group of processes. Ctrl-C goes to the group
 // of the runner alone, which then tells the others, once.
 func NewGroup(cmd *exec.Cmd) {

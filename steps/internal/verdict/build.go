@@ -1,12 +1,12 @@
 package verdict
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"fmt"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -18,12 +18,9 @@ import (
 
 // programs returns the folder for the test programs of this repository.
 func programs(root string) (string, error) {
-	cache, err := os.UserCacheDir()
-	if err != nil || os.MkdirAll(filepath.Join(cache, "wsworkshop"), 0o777) != nil {
-		cache = os.TempDir()
-	}
-	dir := filepath.Join(cache, "wsworkshop", fmt.Sprintf("%x", sha256.Sum256([]byte(root)))[:12])
-	if err := os.MkdirAll(dir, 0o777); err != nil {
+	cache, err := system.Cache()
+	dir := filepath.Join(cache, fmt.Sprintf("%x", sha256.Sum256([]byte(root)))[:12])
+	if err := cmp.Or(err, os.MkdirAll(dir, 0o777)); err != nil {
 		return "", fmt.Errorf("a folder for test programs: %w", err)
 	}
 	forgetOthers(dir)
@@ -51,7 +48,7 @@ var packageLine = regexp.MustCompile(`(?m)^# ([^\s\[]\S*).*\n(?:# \[.*\n)?`)
 // those that do not build, by import path.
 func build(ctx context.Context, root, cache string, steps []workshop.Step) (broken map[string]string, err error) {
 	broken = make(map[string]string)
-	args := []string{"test", "-c", "-buildvcs=false", "-ldflags=-s -w", "-o", cache}
+	args := []string{"test", "-c", "-ldflags=-s -w", "-o", cache}
 	for _, s := range steps {
 		if says := withoutTests(root, s); says != "" {
 			broken[s.Package()] = says
@@ -59,10 +56,7 @@ func build(ctx context.Context, root, cache string, steps []workshop.Step) (brok
 			args = append(args, "./"+s.Folder())
 		}
 	}
-	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.Dir = root
-	system.Stoppable(cmd, stopSignal("go"))
-	output, err := cmd.CombinedOutput()
+	output, err := system.Go(ctx, root, args...).CombinedOutput()
 	if err == nil || len(broken) == len(steps) {
 		return broken, nil
 	}
@@ -97,9 +91,7 @@ func byPackage(output string) map[string]string {
 // test2json returns the path of the tool that turns what a test program prints into
 // events. "go tool test2json" does the same, and looks for it each time.
 func test2json(ctx context.Context, root string) (string, error) {
-	cmd := exec.CommandContext(ctx, "go", "tool", "-n", "test2json")
-	cmd.Dir = root
-	path, err := cmd.Output()
+	path, err := system.Go(ctx, root, "tool", "-n", "test2json").Output()
 	if err != nil {
 		return "", fmt.Errorf("go tool -n test2json: %w", err)
 	}

@@ -27,11 +27,13 @@ func Of(ctx context.Context, root string, s workshop.Step, flags []string, ended
 		return v, nil
 	}
 	all := make(results)
-	var env []string
-	if v.Race {
-		env = append(os.Environ(), "CGO_ENABLED=1") // the race detector needs it
-	}
-	err := stream(ctx, root, env, all, ended, "go", append(append([]string{"test", "-json", "-buildvcs=false", onlyServer}, flags...), "./"+s.Folder())...)
+	err := stream(ctx, all, ended, func(ctx context.Context) *exec.Cmd {
+		cmd := system.Go(ctx, root, append(append([]string{"test", "-json", onlyServer}, flags...), "./"+s.Folder())...)
+		if v.Race {
+			cmd.Env = append(cmd.Env, "CGO_ENABLED=1") // the race detector needs it
+		}
+		return cmd
+	})
 	if err != nil {
 		return Verdict{}, err
 	}
@@ -56,15 +58,14 @@ func withoutTests(root string, s workshop.Step) string {
 // The tests themselves have limits of their own.
 const startPatience = 20 * time.Second
 
-// stream runs a program that prints events, go test -json or test2json, in dir, and
-// reads them. It stops one whose tests do not begin. env is as in [exec.Cmd].
-func stream(ctx context.Context, dir string, env []string, all results, ended func(string), program string, args ...string) error {
+// stream runs a program that prints events, go test -json or test2json, and reads
+// them. It stops one whose tests do not begin.
+func stream(ctx context.Context, all results, ended func(string), command func(context.Context) *exec.Cmd) error {
 	var complaints bytes.Buffer
 	running, stop := context.WithCancel(ctx)
 	defer stop()
-	cmd := exec.CommandContext(running, program, args...)
-	cmd.Dir, cmd.Env, cmd.Stderr = dir, env, &complaints
-	system.Stoppable(cmd, stopSignal(program))
+	cmd := command(running)
+	cmd.Stderr = &complaints
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		return err
@@ -88,15 +89,6 @@ func stream(ctx context.Context, dir string, env []string, all results, ended fu
 		return fmt.Errorf("the tests: %w\n%s", err, complaints.Bytes())
 	}
 	return nil
-}
-
-// stopSignal returns the signal that ends a program and what it has started. The go
-// command tidies up after an interrupt; test2json ignores it, and so does all below.
-func stopSignal(program string) syscall.Signal {
-	if program == "go" {
-		return syscall.SIGINT
-	}
-	return syscall.SIGTERM
 }
 
 // All tests all steps, quickly: of a step that is not done only the promises that
@@ -145,10 +137,15 @@ func All(ctx context.Context, root string, steps []workshop.Step) ([]Verdict, er
 // runOwn runs the tests of the promises that the step adds.
 func (v *Verdict) runOwn(ctx context.Context, root, cache, test2json string) error {
 	all := make(results)
-	dir := filepath.Join(root, filepath.FromSlash(v.Step.Folder()))
 	program := filepath.Join(cache, v.Step.Name+".test"+exe())
 	pattern := fmt.Sprintf("-test.run=^%s$/^%d[.]", server, v.Step.Number)
-	err := stream(ctx, dir, nil, all, nil, test2json, "-p", v.Step.Package(), program, "-test.v=test2json", pattern)
+	err := stream(ctx, all, nil, func(ctx context.Context) *exec.Cmd {
+		cmd := exec.CommandContext(ctx, test2json, "-p", v.Step.Package(), program, "-test.v=test2json", pattern)
+		cmd.Dir = filepath.Join(root, filepath.FromSlash(v.Step.Folder()))
+		cmd.Env = append(os.Environ(), system.Neutral...)
+		system.Stoppable(cmd, syscall.SIGTERM) // it ignores an interrupt, and so does all below
+		return cmd
+	})
 	v.judge(all[v.Step.Package()])
 	return err
 }
@@ -156,17 +153,17 @@ func (v *Verdict) runOwn(ctx context.Context, root, cache, test2json string) err
 // withEarlier tests the steps that keep their own promises for those of earlier
 // steps. While nothing changes, go test answers from its cache.
 func withEarlier(ctx context.Context, root string, verdicts []Verdict) error {
-	args := []string{"test", "-json", "-buildvcs=false", onlyServer}
+	args := []string{"test", "-json", onlyServer}
 	for _, v := range verdicts {
 		if v.Whole() {
 			args = append(args, "./"+v.Step.Folder())
 		}
 	}
-	if len(args) == 4 {
+	if len(args) == 3 {
 		return nil
 	}
 	all := make(results)
-	if err := stream(ctx, root, nil, all, nil, "go", args...); err != nil {
+	if err := stream(ctx, all, nil, func(ctx context.Context) *exec.Cmd { return system.Go(ctx, root, args...) }); err != nil {
 		return err
 	}
 	for i, v := range verdicts {

@@ -83,10 +83,10 @@ func Load(root string) ([]Step, error) {
 		steps[i] = Step{Number: i + 1, Name: name, Promises: contract.Promises(i + 1)}
 		data, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(steps[i].Lesson())))
 		if err != nil {
-			return nil, fmt.Errorf("a lesson is missing; to have it again: git checkout %s\n%w", steps[i].Lesson(), err)
+			return nil, fmt.Errorf("a lesson is missing: put it back, from a fresh clone or with git checkout %s\n%w", steps[i].Lesson(), err)
 		}
 		if err := steps[i].parse(strings.ReplaceAll(string(data), "\r\n", "\n")); err != nil {
-			return nil, fmt.Errorf("%s: %w; to have it as it was: git checkout %[1]s", steps[i].Lesson(), err)
+			return nil, fmt.Errorf("%s: %w; put it back, from a fresh clone or with git checkout %[1]s", steps[i].Lesson(), err)
 		}
 	}
 	return steps, nil

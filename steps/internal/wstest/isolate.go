@@ -124,8 +124,8 @@ func (c *Children) run(name string, limit time.Duration) ending {
 	defer cancel()
 	child := exec.CommandContext(ctx, program, "-test.run="+exactly(name),
 		"-test.count=1", "-test.timeout=0", "-test.paniconexit0")
-	child.Env = append(os.Environ(), reportVar+"="+dir, fmt.Sprintf("GOMAXPROCS=%d", runtime.GOMAXPROCS(0)),
-		quickRaceExit(), "GOGC=200") // it lives for milliseconds: more memory takes less time
+	child.Env = append(childEnv(), reportVar+"="+dir, fmt.Sprintf("GOMAXPROCS=%d", runtime.GOMAXPROCS(0)),
+		"GOGC=200") // it lives for milliseconds: more memory takes less time
 	child.WaitDelay = time.Second // a program that the server has started may hold the pipe
 	var printed ends
 	child.Stdout, child.Stderr = &printed, &printed
@@ -194,9 +194,11 @@ func (e ending) tell(about About) string {
 	return about.tell(e.story, saw)
 }
 
-// quickRaceExit is an environment variable for a child process: by default the
-// race detector sleeps a second at exit.
-func quickRaceExit() string { return "GORACE=" + os.Getenv("GORACE") + " atexit_sleep_ms=0" }
+// childEnv is the environment of a child process, without settings of the runtime that
+// would change what is seen. By default the race detector sleeps a second at exit.
+func childEnv() []string {
+	return append(os.Environ(), "GODEBUG=", "GOTRACEBACK=", "GORACE=atexit_sleep_ms=0")
+}
 
 // exactly returns a pattern for -test.run that matches one test.
 func exactly(name string) string {

@@ -104,7 +104,7 @@ func StartProcess(t *testing.T, about About, kind string, flags ...string) *Proc
 		changed: make(chan struct{}, 1),
 	}
 	p.tail = p.lastLines
-	p.cmd.Env = append(os.Environ(), processVar+"="+kind, flagsVar+"="+strings.Join(flags, "\n"), quickRaceExit())
+	p.cmd.Env = append(childEnv(), processVar+"="+kind, flagsVar+"="+strings.Join(flags, "\n"))
 	stdin, err := p.cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
