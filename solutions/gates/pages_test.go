@@ -27,21 +27,6 @@ func pages(t *testing.T) []string {
 	return all
 }
 
-// mostWords is how long a lesson may be, without what is folded away.
-const mostWords = 2500
-
-var folded = regexp.MustCompile(`(?s)<details>.*?</details>`)
-
-// A lesson can be read in one go.
-func TestLessonsAreShort(t *testing.T) {
-	eachStep(t, func(t *testing.T, _ int, folder string) {
-		words := len(strings.Fields(folded.ReplaceAllString(read(t, lesson(folder)), "")))
-		if words > mostWords {
-			t.Errorf("%s has %d words, and may have %d. Cut it, or fold away what not everybody needs.", lesson(folder), words, mostWords)
-		}
-	})
-}
-
 // block is a block of code on a page.
 type block struct {
 	page    string
