@@ -46,9 +46,9 @@ var broadcastLog = []Promise{
 		Task: "9.2", Name: "however much waits for a peer, each write is short: a slow line keeps up, and pings come between",
 		cause: "all that waits goes out in one write, or the write pump does not look for anything else between two writes.",
 		test: func(t *trial) {
-			t.scene(manyChunks)
 			t.scene(slowLine)
 			t.scene(slowPings)
+			t.scene(manyChunks)
 		},
 	},
 	{
