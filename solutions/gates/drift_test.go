@@ -35,6 +35,7 @@ var changes = map[string]struct{ changed, removed string }{
 		changed: `(*Client).Send (*Client).flush (*Client).writeMessages (*Client).writePump (*Hub).Broadcast (*Server).ServeHTTP
 			(*Server).handle (*wire).Write Client Hub NewHub closeStatus newClient sendQueueSize wire`,
 	},
+	"10-resume": {changed: `(*Client).flush (*Client).writeMessages (*Log).Append (*Log).End (*Server).ServeHTTP Client Log NewLog`},
 }
 
 // Between two solutions only the declarations change that the table names, and a

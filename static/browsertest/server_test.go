@@ -25,7 +25,7 @@ var programs = []string{
 	"steps",
 	"01-upgrade", "02-pumps", "03-hub", "04-broadcast",
 	"05-keepalive", "06-shutdown", "07-recover", "08-limits",
-	"09-log",
+	"09-log", "10-resume",
 }
 
 // process is a program that runs.

@@ -103,7 +103,7 @@ type Promise struct {
 func (p Promise) String() string { return p.Task + " " + p.Name }
 
 // Steps is the number of steps that have a contract.
-const Steps = 9
+const Steps = 10
 
 // Promises returns the promises that step n (1 to [Steps]) adds, in the order of
 // its lesson.
@@ -111,4 +111,4 @@ func Promises(n int) []Promise {
 	return contracts[n-1]
 }
 
-var contracts = [Steps][]Promise{upgrade, pumps, hub, broadcast, keepalive, shutdown, recovery, limits, broadcastLog}
+var contracts = [Steps][]Promise{upgrade, pumps, hub, broadcast, keepalive, shutdown, recovery, limits, broadcastLog, resume}

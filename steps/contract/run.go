@@ -139,7 +139,7 @@ func readAbout(step int, p Promise) string {
 // Folders are the names of the steps' folders, under steps/ and solutions/.
 var Folders = [Steps]string{
 	"01-upgrade", "02-pumps", "03-hub", "04-broadcast", "05-keepalive", "06-shutdown", "07-recover", "08-limits",
-	"09-log",
+	"09-log", "10-resume",
 }
 
 // trial is the test of one promise: one or more scenarios.
@@ -282,8 +282,13 @@ func idsOf(r wstest.Record) []string {
 
 // connectID lets a peer connect and returns the id that the log gives it.
 func (s *scene) connectID(name string) (*wstest.Peer, string) {
+	return s.connectIDFrom(name, wstest.Request{})
+}
+
+// connectIDFrom is connectID with a special request.
+func (s *scene) connectIDFrom(name string, r wstest.Request) (*wstest.Peer, string) {
 	before := len(s.Log.Records())
-	peer := s.Connect(name)
+	peer := s.ConnectFrom(name, r)
 	s.Settle()
 	for _, r := range s.Log.Records()[before:] {
 		if ids := idsOf(r); len(ids) > 0 {

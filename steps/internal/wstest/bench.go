@@ -311,7 +311,11 @@ func (b *Bench) handshake(name string, r Request) (*Peer, Answer) {
 	if err != nil {
 		return nil, Answer{Err: err}
 	}
-	answer, early := b.exchange(conn, r.Bytes("/ws"), r.Late)
+	path := "/ws"
+	if r.Query != "" {
+		path += "?" + r.Query
+	}
+	answer, early := b.exchange(conn, r.Bytes(path), r.Late)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if answer.Status != http.StatusSwitchingProtocols {
@@ -353,6 +357,9 @@ func describe(name string, r Request) string {
 	s.WriteString(name + " " + verb)
 	if r.IP != "" {
 		s.WriteString(" from " + r.IP)
+	}
+	if r.Query != "" {
+		s.WriteString(", with ?" + r.Query)
 	}
 	for _, key := range []string{"Origin", "X-Forwarded-For", "Forwarded", "True-Client-Ip", "X-Real-Ip"} {
 		if r.Header[key] != nil {

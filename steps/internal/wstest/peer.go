@@ -635,6 +635,7 @@ func (p *Peer) violation() string {
 type Request struct {
 	IP     string        // the peer's address; "" for one that nobody else has
 	Host   string        // "" for server.example
+	Query  string        // of the URL, without "?"
 	Header http.Header   // added to the headers of a handshake
 	Plain  bool          // a plain GET of /ws, not a handshake
 	Late   time.Duration // the peer reads the answer this long after it has asked
