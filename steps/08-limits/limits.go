@@ -140,9 +140,10 @@ func (g *gate) sweep(now time.Time) {
 // the first address that is not a trusted proxy. All that stands left of it
 // can be forged.
 func clientAddr(r *http.Request, trusted []netip.Prefix) netip.Prefix {
-	// TODO(8.4): of an IPv6 address return the /64; believe trusted proxies.
 	addr, _ := parseAddr(r.RemoteAddr)
-	prefix, _ := addr.Prefix(addr.BitLen()) // without an address: the zero Prefix, which all such share
+	// TODO(8.4): believe trusted proxies; of an IPv6 address return the /64.
+	bits := addr.BitLen()
+	prefix, _ := addr.Prefix(bits) // without an address: the zero Prefix, which all such share
 	return prefix
 }
 
