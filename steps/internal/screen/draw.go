@@ -36,7 +36,7 @@ func (s Screen) Map(all []verdict.Verdict) string {
 		case v.Step.Number == here.Step.Number:
 			mark, how = "=>", bold
 		}
-		line := fmt.Sprintf(" %s  %d  %-30s  %-13s  %s", mark, v.Step.Number, v.Step.Title, v.Step.Time+" min", standing(v))
+		line := fmt.Sprintf(" %s %2d  %-30s  %-13s  %s", mark, v.Step.Number, v.Step.Title, v.Step.Time+" min", standing(v))
 		b.WriteString(s.paint(how, line) + "\n")
 	}
 	b.WriteString("\n" + s.Wrap(whereYouAre(here)) + "\n\n")
