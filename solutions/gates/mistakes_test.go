@@ -37,7 +37,7 @@ const (
 
 // neverFirst is a promise whose every mistake breaks one before it too: it shows in
 // a process of its own what that one shows in a bubble.
-const neverFirst = "7.1 the program survives a panic"
+const neverFirst = "7.2 the program survives a panic"
 
 // mistake is a wrong server: a solution, changed as a learner might have written
 // it.

@@ -191,7 +191,7 @@ func (c *Client) readPump() {
 // on nothing more.
 func (c *Client) readMessages() error {
 	c.conn.SetReadLimit(maxMessageSize)
-	// TODO(8.3): pace pings and pongs.
+	// TODO(8.3): pace what the peer sends: messages, pings and pongs.
 	c.conn.SetPongHandler(func(string) error {
 		return c.expectLife()
 	})
@@ -215,7 +215,6 @@ func (c *Client) readMessages() error {
 		if kind == websocket.TextMessage && !utf8.Valid(data) {
 			return errNotUTF8
 		}
-		// TODO(8.3): pace messages.
 		if !c.finished() {
 			c.handle(c, &Message{Type: kind, Data: data})
 		}

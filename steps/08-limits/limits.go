@@ -66,8 +66,7 @@ func full(l *rate.Limiter, now time.Time) bool {
 // read waits in the peer's own socket. Meanwhile nobody listens to the peer, so
 // its silence counts anew.
 func (c *Client) pace(tokens *rate.Limiter, n int) {
-	// TODO(8.3): take the tokens, and wait until they are due or the connection is
-	// finished. Who has waited gets another pongWait to show a sign of life.
+	// TODO(8.3): wait until n tokens are due, or the connection is finished.
 }
 
 // gate counts connections and handshakes by address. Its methods may be called
@@ -115,9 +114,9 @@ func (h *host) logFailed(log *slog.Logger, why any) {
 // and the caller must call leave once when the connection, or the attempt, has
 // ended. Otherwise wait says when to try again.
 func (g *gate) enter(addr netip.Prefix) (h *host, wait time.Duration) {
-	// TODO(8.1): count the connection, or refuse it at the cap with slotRetry.
-	// TODO(8.2): take a token for the handshake, or refuse it with the wait for
-	// the next token.
+	// TODO(8.1): find the host of addr, or put a new one into the table. Count the
+	// connection, or refuse it at the cap with slotRetry.
+	// TODO(8.2): refuse it also if the handshakes come too fast.
 	// TODO(8.5): sweep.
 	return newHost(g.limits), 0
 }
@@ -130,8 +129,7 @@ func (g *gate) leave(addr netip.Prefix) {
 // sweep forgets the addresses that are as good as new: no connection, and all
 // their tokens back. To forget one earlier would give it a fresh burst.
 func (g *gate) sweep(now time.Time) {
-	// TODO(8.5): each sweepPeriod, and no more often, delete the hosts that have no
-	// connection and all their tokens.
+	// TODO(8.5): each sweepPeriod, and no more often.
 }
 
 // clientAddr returns the address that r counts for: an IPv4 address, or the
@@ -142,9 +140,11 @@ func (g *gate) sweep(now time.Time) {
 // the first address that is not a trusted proxy. All that stands left of it
 // can be forged.
 func clientAddr(r *http.Request, trusted []netip.Prefix) netip.Prefix {
-	// TODO(8.1): return the address of r.RemoteAddr, without its port.
-	// TODO(8.4): of an IPv6 address return the /64; believe trusted proxies.
-	return netip.Prefix{}
+	addr, _ := parseAddr(r.RemoteAddr)
+	// TODO(8.4): believe trusted proxies; of an IPv6 address return the /64.
+	bits := addr.BitLen()
+	prefix, _ := addr.Prefix(bits) // without an address: the zero Prefix, which all such share
+	return prefix
 }
 
 // parseAddr parses an IP address with or without a port, brackets and a zone. An

@@ -271,7 +271,11 @@ func (c *Client) writeMessages() error {
 
 // flush writes what was broadcast and what was queued before the end.
 func (c *Client) flush() error {
-	// TODO(9.3): write what was broadcast before the end, too.
+	for c.cursor.Before(c.cursor.log.End()) { // TODO(9.4): others may go on talking
+		if _, err := c.writeNext(); err != nil {
+			return err
+		}
+	}
 	for {
 		select {
 		case m := <-c.send:
@@ -321,7 +325,7 @@ func closeStatus(err error) (code int, reason string) {
 	if closed, ok := errors.AsType[*websocket.CloseError](err); ok {
 		return closed.Code, closed.Text
 	}
-	// TODO(9.2): a peer that fell behind is cut off without a word, too.
+	// TODO(9.3): a peer that fell behind is cut off without a word, too.
 	if _, ok := errors.AsType[net.Error](err); ok || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return websocket.CloseAbnormalClosure, err.Error()
 	}

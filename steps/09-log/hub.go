@@ -68,7 +68,7 @@ func (h *Hub) Send(id string, m *Message) error {
 // or ErrClosed: then nobody gets m.
 func (h *Hub) Broadcast(m *Message) error {
 	// TODO(9.1): put it into the log instead.
-	// TODO(9.3): after Close nobody gets it.
+	// TODO(9.4): after Close nobody gets it.
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	for _, c := range h.clients {

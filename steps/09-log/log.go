@@ -1,7 +1,9 @@
 package main
 
 import (
+	"encoding/binary"
 	"errors"
+	"fmt"
 	"sync"
 )
 
@@ -48,8 +50,20 @@ func NewLog() *Log {
 // it costs does not depend on what the clients have still to read. The error is
 // ErrTooBig.
 func (l *Log) Append(m *Message) error {
-	// TODO(9.1): refuse what does not fit into a chunk. Put the frame behind the last
-	// one, in a new chunk if the last has no room, and wake those who wait for more.
+	header := append(make([]byte, 0, 4), finalFrame|byte(m.Type))
+	if n := len(m.Data); n <= 125 {
+		header = append(header, byte(n))
+	} else {
+		header = binary.BigEndian.AppendUint16(append(header, 126), uint16(n))
+	}
+	size := len(header) + len(m.Data)
+	if size > chunkSize { // so that 16 bits suffice for each length
+		return fmt.Errorf("%d bytes: %w", len(m.Data), ErrTooBig)
+	}
+
+	// TODO(9.1): put the frame, header and data, behind the last one, and wake all who
+	// wait for more.
+	// TODO(9.2): begin a new chunk if the last one has no room for it.
 	return nil
 }
 
@@ -72,7 +86,8 @@ type Cursor struct {
 // errFellBehind if the log has let go of the chunk.
 func (c *Cursor) Next() (frames []byte, more <-chan struct{}, err error) {
 	// TODO(9.1): return what stands behind the cursor, and move it.
-	// TODO(9.2): tell a client whose chunk is gone.
+	// TODO(9.2): go on to the next chunk.
+	// TODO(9.3): tell a client whose chunk is gone.
 	return nil, nil, nil
 }
 

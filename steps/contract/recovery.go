@@ -28,7 +28,7 @@ var recovery = []Promise{
 		},
 	},
 	{
-		Task: "7.1", Name: "a panic in the message handler ends that connection only",
+		Task: "7.2", Name: "a panic in the message handler ends that connection only",
 		cause: "nothing recovers in the goroutine that calls the handler. A panic that nobody recovers ends the whole program, and only the goroutine in which it happens can recover it, in a deferred function that itself calls recover. Or the panic is recovered, but the connection goes on: it must end as with an error. Or guard does not set its result err. Or a lock was held while the handler ran, and the panic has left it locked. Or some panics are let through: recover from all of them, whatever their value.",
 		test: func(t *trial) {
 			type failure string // neither an error nor a string
@@ -55,7 +55,7 @@ var recovery = []Promise{
 		},
 	},
 	{
-		Task: "7.1", Name: "a panic in the hook of a joining client ends that connection only",
+		Task: "7.2", Name: "a panic in the hook of a joining client ends that connection only",
 		cause: "the hook is called where nothing recovers, or before the client is sure to be taken out of the map again. Or guard does not set its result err.",
 		test: func(t *trial) {
 			var joins atomic.Int64
@@ -79,7 +79,7 @@ var recovery = []Promise{
 		},
 	},
 	{
-		Task: "7.1", Name: "a handler that panics holds no lock",
+		Task: "7.2", Name: "a handler that panics holds no lock",
 		cause: "if the other promises about panics are broken too, mend them first. Otherwise a lock is held while the handler runs, and is not given back by the panic: call no foreign code under a lock. The same goes for a token, of which there are only so many: give it back in a deferred function. Or some panics are let through, such as those of the runtime: recover from all of them.",
 		test: func(t *trial) {
 			t.sceneFrom(func(s *scene) Config {
@@ -123,7 +123,7 @@ var recovery = []Promise{
 		},
 	},
 	{
-		Task: "7.1", Name: "the program survives a panic",
+		Task: "7.2", Name: "the program survives a panic",
 		cause: "nothing recovers in the goroutine that calls the handler. Or guard does not set its result err.",
 		test: func(t *trial) {
 			p := wstest.StartProcess(t.T, t.about, "panicking server")

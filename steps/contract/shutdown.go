@@ -182,7 +182,7 @@ var shutdown = []Promise{
 						"the server has closed ann's connection less than %v after its close frame. She has %v to answer.", closeWait/2, closeWait)
 				}
 			})
-			if t.step < 9 { // from then on what is broadcast waits in the log: 9.3
+			if t.step < 9 { // from then on what is broadcast waits in the log: 9.4
 				t.scene(allThatWaits)
 			}
 			t.overTCP(slowReaderOverTCP)

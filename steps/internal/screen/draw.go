@@ -19,11 +19,14 @@ func Here(all []verdict.Verdict) verdict.Verdict {
 	return all[len(all)-1]
 }
 
+// partOne is the last step of part one.
+const partOne = 8
+
 // Map draws all steps, where the learner is, and what is next.
 func (s Screen) Map(all []verdict.Verdict) string {
 	var b strings.Builder
-	b.WriteString("\n" + s.paint(bold, s.Wrap("A real-time WebSocket server, in two parts: steps 1 to 8, and from 9 on")) + "\n\n")
-	b.WriteString(s.paint(faint, fmt.Sprintf("%40s%s", "", "lesson to read")) + "\n")
+	b.WriteString("\n" + s.paint(bold, s.Wrap(fmt.Sprintf("A real-time WebSocket server, in two parts: steps 1 to %d, and from %d on", partOne, partOne+1))) + "\n\n")
+	b.WriteString(s.paint(faint, fmt.Sprintf("%40s%s", "", "working time")) + "\n")
 	here := Here(all)
 	for _, v := range all {
 		mark, how := "  ", faint
@@ -33,8 +36,7 @@ func (s Screen) Map(all []verdict.Verdict) string {
 		case v.Step.Number == here.Step.Number:
 			mark, how = "=>", bold
 		}
-		line := fmt.Sprintf(" %s  %d  %-30s  %2d min, %4d words  %s", mark, v.Step.Number, v.Step.Title,
-			v.Step.Minutes(), (v.Step.Words+50)/100*100, standing(v))
+		line := fmt.Sprintf(" %s %2d  %-30s  %-13s  %s", mark, v.Step.Number, v.Step.Title, v.Step.Time+" min", standing(v))
 		b.WriteString(s.paint(how, s.Wrap(line)) + "\n")
 	}
 	b.WriteString("\n" + s.Wrap(whereYouAre(here)) + "\n\n")
@@ -63,7 +65,12 @@ func whereYouAre(v verdict.Verdict) string {
 	case n == 1 && kept == 0:
 		return "You are at the beginning. Promises that are not kept are to be expected: the steps are not done yet, and their tests say what is missing."
 	}
-	return fmt.Sprintf("You are at step %d.", n)
+	where := fmt.Sprintf("You are at step %d.", n)
+	if n > partOne {
+		where = fmt.Sprintf("Part one is done: what you have built stands in steps/%s, and docs/after-the-workshop.md "+
+			"says what to do with it. %s It belongs to part two.", contract.Folders[partOne-1], where)
+	}
+	return where
 }
 
 // next names what to do next.
@@ -175,6 +182,9 @@ func action(v verdict.Verdict) string {
 		next := fmt.Sprintf("go run ./steps diff %d", n)
 		if n < contract.Steps {
 			next += fmt.Sprintf(", then steps/%s/README.md", contract.Folders[n])
+		}
+		if n == partOne {
+			next += "\nPart one is done. What to do with your server: docs/after-the-workshop.md"
 		}
 		done := fmt.Sprintf("Step %d keeps all its promises.", n)
 		switch {

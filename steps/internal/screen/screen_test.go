@@ -37,7 +37,7 @@ func golden(t *testing.T, name, got string) {
 // step returns the verdict on step n, in which its own three promises have these
 // outcomes: kept, broken, not reached, skipped.
 func step(n int, outcomes string) verdict.Verdict {
-	v := verdict.Verdict{Step: workshop.Step{Number: n, Name: []string{"01-one", "02-two"}[n-1], Title: "A title", Words: 900 + 350*n}}
+	v := verdict.Verdict{Step: workshop.Step{Number: n, Name: map[int]string{1: "01-one", 2: "02-two", 8: "08-eight", 9: "09-nine"}[n], Title: "A title", Time: fmt.Sprintf("%d0 to 100", n)}}
 	for from := 1; from <= n; from++ {
 		for i := range 3 {
 			p := verdict.Promise{Name: fmt.Sprintf("%d.%d a promise of step %[1]d", from, i+1), Step: from, Task: fmt.Sprintf("%d.%d", from, i+1), Outcome: verdict.Kept}
@@ -70,6 +70,7 @@ func TestMaps(t *testing.T) {
 		"map-earlier": {step(1, "kkk"), earlier},
 		"map-trouble": {trouble, step(2, "bbb")},
 		"map-done":    {step(1, "kkk"), step(2, "kkk")},
+		"map-part-2":  {step(8, "kkk"), step(9, "bbb")},
 	} {
 		golden(t, name, Screen{}.Map(all))
 	}
@@ -116,6 +117,7 @@ func TestReports(t *testing.T) {
 		"report-skipped":      step(2, "ksk"),
 		"report-trouble":      trouble,
 		"report-whole":        step(1, "kkk"),
+		"report-part-1":       step(8, "kkk"),
 	} {
 		golden(t, name, Screen{}.Report(v, false))
 	}

@@ -22,7 +22,7 @@ type Step struct {
 	Number   int
 	Name     string // of its folder: "03-hub"
 	Title    string // of its lesson
-	Words    int    // of its lesson, code too, but for what is folded away
+	Time     string // how long the work takes, in minutes: "40 to 60"
 	Tasks    []Task
 	Promises []contract.Promise // of its own, not those of earlier steps
 }
@@ -45,9 +45,6 @@ func (s Step) Lesson() string { return s.Folder() + "/README.md" }
 
 // Package is the import path of the step.
 func (s Step) Package() string { return Module + "/" + s.Folder() }
-
-// Minutes returns how long it takes to read the lesson, at 200 words a minute.
-func (s Step) Minutes() int { return (s.Words + 199) / 200 }
 
 // Task returns the task with a number, if the step has it.
 func (s Step) Task(number string) (Task, bool) {
@@ -94,19 +91,23 @@ func Load(root string) ([]Step, error) {
 
 var (
 	titleLine = regexp.MustCompile(`^# Step (\d+): (.+)\n`)
+	timeLine  = regexp.MustCompile(`(?m)^Working time: (\d+ to \d+) minutes\.$`)
 	taskLine  = regexp.MustCompile(`(?m)^### (\d+\.\d+) (.+)$`)
-	folded    = regexp.MustCompile(`(?s)<details>.*?</details>`)
 	hint      = regexp.MustCompile(`(?s)<details><summary>Hint \d+</summary>\n(.*?)\n</details>`)
 )
 
-// parse reads title, length, tasks and hints from the text of the lesson.
+// parse reads title, working time, tasks and hints from the text of the lesson.
 func (s *Step) parse(lesson string) error {
 	title := titleLine.FindStringSubmatch(lesson)
 	if title == nil || title[1] != fmt.Sprint(s.Number) {
 		return fmt.Errorf(`it does not begin with a line like "# Step %d: a title"`, s.Number)
 	}
 	s.Title = title[2]
-	s.Words = len(strings.Fields(folded.ReplaceAllString(lesson, "")))
+	working := timeLine.FindStringSubmatch(lesson)
+	if working == nil {
+		return errors.New(`it has no line like "Working time: 40 to 60 minutes."`)
+	}
+	s.Time = working[1]
 	heads := taskLine.FindAllStringSubmatchIndex(lesson, -1)
 	for i, head := range heads {
 		end := len(lesson)

@@ -1,6 +1,7 @@
 package workshop
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,18 +11,15 @@ import (
 
 func TestALessonGivesTitleTasksAndHints(t *testing.T) {
 	s := Step{Number: 3}
-	err := s.parse("# Step 3: The hub: a map\n\n## The tasks\n\n" +
+	err := s.parse("# Step 3: The hub: a map\n\nWorking time: 40 to 60 minutes.\n\n## The tasks\n\n" +
 		"### 3.1 Lock it\n\nText.\n\n<details><summary>Hint 1</summary>\n\nGently.\n\n</details>\n\n" +
 		"<details><summary>Hint 2</summary>\n\n```go\nmu.Lock()\n```\n\n</details>\n\n" +
 		"### 3.2 Count it\n\n<details><summary>Another thing</summary>\n\nNo hint.\n\n</details>\n")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.Title != "The hub: a map" || len(s.Tasks) != 2 {
+	if s.Title != "The hub: a map" || s.Time != "40 to 60" || len(s.Tasks) != 2 {
 		t.Fatalf("got %+v", s)
-	}
-	if s.Words != 19 { // what is folded away does not count
-		t.Errorf("%d words, want 19", s.Words)
 	}
 	if lock, ok := s.Task("3.1"); !ok || lock.Title != "Lock it" || !slices.Equal(lock.Hints, []string{"Gently.", "```go\nmu.Lock()\n```"}) {
 		t.Errorf("task 3.1 is %+v", lock)
@@ -42,27 +40,16 @@ func TestALessonWithoutItsTitleIsAnError(t *testing.T) {
 	}
 }
 
-func TestALessonIsReadAt200WordsAMinute(t *testing.T) {
-	for words, want := range map[int]int{1: 1, 200: 1, 201: 2, 2400: 12} {
-		if got := (Step{Words: words}).Minutes(); got != want {
-			t.Errorf("%d words take %d minutes, want %d", words, got, want)
+func TestALessonWithoutItsWorkingTimeIsAnError(t *testing.T) {
+	for _, line := range []string{"", "Working time: an hour.", "It says: Working time: 40 to 60 minutes."} {
+		if err := (&Step{Number: 3}).parse("# Step 3: The hub\n\n" + line + "\n"); err == nil || !strings.Contains(err.Error(), `"Working time: 40 to 60 minutes."`) {
+			t.Errorf("with the line %q: %v", line, err)
 		}
 	}
 }
 
 func TestEachTaskOfEachLessonHasHints(t *testing.T) {
-	var root string
-	here, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if root, err = Root(here); err != nil {
-		t.Fatal(err)
-	}
-	steps, err := Load(root)
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, steps := load(t)
 	for _, s := range steps {
 		for _, p := range s.Promises {
 			if task, ok := s.Task(p.Task); !ok || len(task.Hints) < 2 {
@@ -70,6 +57,41 @@ func TestEachTaskOfEachLessonHasHints(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestPagesHaveTheWorkingTimesOfTheLessons(t *testing.T) {
+	root, steps := load(t)
+	for _, s := range steps {
+		rows := map[string]string{"README.md": fmt.Sprintf("| %d | [%s](%s) | %s min |", s.Number, s.Title, s.Lesson(), s.Time)}
+		if s.Number <= 8 { // a room does part one
+			rows["docs/instructor.md"] = fmt.Sprintf("| %d %s | %s |", s.Number, s.Title, s.Time)
+		}
+		for page, row := range rows {
+			data, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(page)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !strings.Contains(string(data), "\n"+row) {
+				t.Errorf("%s has no line that begins with %q, as %s has it", page, row, s.Lesson())
+			}
+		}
+	}
+}
+
+// load reads the lessons of this repository.
+func load(t *testing.T) (root string, steps []Step) {
+	t.Helper()
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if root, err = Root(here); err != nil {
+		t.Fatal(err)
+	}
+	if steps, err = Load(root); err != nil {
+		t.Fatal(err)
+	}
+	return root, steps
 }
 
 func TestAnotherModuleIsNotTheWorkshop(t *testing.T) {
