@@ -65,34 +65,22 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.cfg.Log.Info("handshake failed", "addr", r.RemoteAddr, "err", err)
 		return
 	}
-	// TODO(2.1): make a client, let it handle messages with s.handle, and serve it.
-	// Then remove the next two lines, and echo.
+	c := newClient(conn, s.cfg.Log.With("addr", r.RemoteAddr))
+	c.handle = s.handle
+	// TODO(2.3): let finish close the connection, and take this line out.
 	defer conn.Close()
-	echo(conn)
-}
-
-// echo sends each message back, until the connection fails or the peer closes
-// it. After an error a connection is of no more use.
-func echo(conn *websocket.Conn) {
-	for {
-		kind, data, err := conn.ReadMessage()
-		if err != nil {
-			return
-		}
-		if err := conn.WriteMessage(kind, data); err != nil {
-			return
-		}
-	}
+	s.serve(c)
 }
 
 // serve serves c from start to end.
 func (s *Server) serve(c *Client) {
-	// TODO(2.1): run c, then log that it is disconnected, with its code and reason.
+	c.run()
+	c.log.Info("disconnected", "code", c.code, "reason", c.reason)
 }
 
 // handle is called for each message from a client.
 func (s *Server) handle(c *Client, m *Message) {
-	// TODO(2.1): send the message back.
+	c.Send(m)
 }
 
 // checkOrigin reports whether the page that sent r may connect. Browsers do not
