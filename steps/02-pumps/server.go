@@ -67,9 +67,24 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	c := newClient(conn, s.cfg.Log.With("addr", r.RemoteAddr))
 	c.handle = s.handle
-	// TODO(2.3): let finish close the connection, and take this line out.
+	// TODO(2.3): let finish close the connection, and take this line out. And echo,
+	// which nobody calls any more.
 	defer conn.Close()
 	s.serve(c)
+}
+
+// echo sends each message back, until the connection fails or the peer closes
+// it. After an error a connection is of no more use.
+func echo(conn *websocket.Conn) {
+	for {
+		kind, data, err := conn.ReadMessage()
+		if err != nil {
+			return
+		}
+		if err := conn.WriteMessage(kind, data); err != nil {
+			return
+		}
+	}
 }
 
 // serve serves c from start to end.
