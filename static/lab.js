@@ -210,6 +210,6 @@ function tryForeign(client, url) {
     if (opened) return;
     result.textContent = client.state === "open"
       ? `${code}: refused, as it should be. A page is told no more; curl is.`
-      : `${code}: but the server does not answer this page either.`;
+      : `${code}: refused, or no answer at all. Connect this page first, then it is clear which.`;
   };
 }

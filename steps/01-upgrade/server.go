@@ -56,23 +56,22 @@ func NewServer(cfg Config) *Server {
 
 // ServeHTTP upgrades the request and returns when the connection has ended.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	// TODO(1.1): upgrade the request. If that fails, log why and go no further.
+	// TODO(1.1): upgrade the request, and hand the connection to echo. If that
+	// fails, log why and go no further.
 	// TODO(1.5): close the connection, whatever ends the echo.
-	// TODO(1.2): echo what the peer sends.
 }
 
 // echo sends each message back, until the connection fails or the peer closes
 // it. After an error a connection is of no more use.
 func echo(conn *websocket.Conn) {
-	// TODO(1.2): read a message and write it back, until either fails.
+	// TODO(1.2): give each message back, until reading or writing fails.
 }
 
 // checkOrigin reports whether the page that sent r may connect. Browsers do not
 // apply the same-origin policy to WebSockets; they only say in Origin where the
 // page came from, and the server decides (RFC 6455, section 10.2).
 func (s *Server) checkOrigin(r *http.Request) bool {
-	// TODO(1.3): let in requests without an Origin, those from a listed origin,
-	// and those from the host that the request itself asks for. A default port
-	// counts as none: see defaultPorts.
+	// TODO(1.3): let in who sends no Origin, the listed origins, and the host that
+	// the request itself asks for. A default port counts as none: see defaultPorts.
 	return false
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -76,8 +77,9 @@ func newClient(conn *websocket.Conn, log *slog.Logger) *Client {
 // run serves the connection until it has ended: when run returns, both pumps
 // have returned and the socket is closed.
 func (c *Client) run() {
-	// TODO(2.1): start the write pump in a goroutine of c.pumps, log that the peer is
-	// connected, be the read pump in this one, and wait for all of c.pumps.
+	// TODO(2.1): let the write pump run beside the read pump, and wait for its end.
+	c.log.Info("connected") // not before: a log may be slow, and the peer is sent to already
+	c.readPump()
 }
 
 // finish ends the connection and says why; the first call counts. The peer is
@@ -85,24 +87,17 @@ func (c *Client) run() {
 // (RFC 6455, section 7.4.1) and means that there is nobody to tell. A reason has
 // at most 123 bytes. finish does not block.
 func (c *Client) finish(code int, reason string) {
-	c.finishOnce.Do(func() {
-		c.code, c.reason = code, reason
-		close(c.done)
-		c.pumps.Go(c.hangUp)
-	})
+	// TODO(2.3): both pumps may call this, and one may be blocked in the socket.
+	// TODO(2.4): hangUp may wait, and finish may not.
+	c.code, c.reason = code, reason
+	close(c.done)
 }
 
 // hangUp closes the socket after finish. A peer that can be told why is told
 // first, once the write pump has ended, and has closeWait to answer.
 func (c *Client) hangUp() {
-	if c.code != websocket.CloseAbnormalClosure {
-		<-c.writeEnded
-		sendClose(c.conn, c.code, c.reason)
-		select {
-		case <-c.readEnded:
-		case <-time.After(closeWait):
-		}
-	}
+	// TODO(2.4): first tell a peer that can be told.
+	// TODO(2.5): then give it the time to hang up.
 	c.conn.Close()
 }
 
@@ -114,53 +109,60 @@ func sendClose(conn *websocket.Conn, code int, reason string) {
 
 // Send queues m for the peer. While the queue is full it waits.
 func (c *Client) Send(m *Message) error {
-	// TODO(2.1): queue m. Wait while the queue is full, but not when the
-	// connection is finished: then return ErrFinished.
-	return nil
+	// TODO(2.1): leave the writing to the write pump.
+	// TODO(2.3): do not wait for room in the queue of a connection that has ended.
+	return c.write(m.Type, m.Data)
 }
 
 // readPump is the one reader of the connection.
 func (c *Client) readPump() {
-	// TODO(2.1): run readMessages, and call finish with the closeStatus of its
-	// error. At the end, close c.readEnded.
-	// TODO(2.4): unless the peer has closed (a *websocket.CloseError), read away
-	// what it still sends, so that the close frame reaches it.
+	defer close(c.readEnded)
+	err := c.readMessages()
+	c.finish(closeStatus(err))
+	// TODO(2.5): let the close frame arrive at a peer that is still sending.
 }
 
 // readMessages hands on each message until the connection fails or the peer
 // closes it.
 func (c *Client) readMessages() error {
-	// TODO(2.1): hand each message to c.handle, until reading fails.
-	// TODO(2.2): before each read, expectLife.
-	// TODO(2.4): set the read limit; end with errNotUTF8 at text that is not UTF-8.
-	return nil
+	// TODO(2.2): bound each read.
+	// TODO(2.4): end with errNotUTF8 at text that is not UTF-8.
+	// TODO(2.5): bound the size of a message.
+	for {
+		kind, data, err := c.conn.ReadMessage()
+		if err != nil {
+			return fmt.Errorf("read: %w", err)
+		}
+		c.handle(c, &Message{Type: kind, Data: data})
+	}
 }
 
 // expectLife gives the peer another pongWait to show a sign of life.
 func (c *Client) expectLife() error {
-	// TODO(2.2): set the read deadline.
+	// TODO(2.2): let a read that takes longer fail.
 	return nil
 }
 
 // writePump is the one writer of messages.
 func (c *Client) writePump() {
-	// TODO(2.1): run writeMessages. At the end, close c.writeEnded.
-	// TODO(2.3): if it failed, call finish with the closeStatus of the error;
-	// but not after websocket.ErrCloseSent, about which the read pump knows more.
+	defer close(c.writeEnded)
+	// TODO(2.1): write what is queued.
+	// TODO(2.3): if that has failed, say so to the rest of the connection.
 }
 
 // writeMessages writes what is queued, one frame a message, until a write fails
 // or the connection is finished.
 func (c *Client) writeMessages() error {
-	// TODO(2.1): write each message that is queued, until a write fails or c.done
-	// is closed.
+	// TODO(2.1): and wait, if there is nothing to write.
 	return nil
 }
 
 // write writes one frame, in writeWait at most. It belongs to writePump.
 func (c *Client) write(kind int, data []byte) error {
-	// TODO(2.1): write the message.
-	// TODO(2.2): before that, set the write deadline.
+	// TODO(2.2): bound the write.
+	if err := c.conn.WriteMessage(kind, data); err != nil {
+		return fmt.Errorf("write: %w", err)
+	}
 	return nil
 }
 

@@ -65,10 +65,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.cfg.Log.Info("handshake failed", "addr", r.RemoteAddr, "err", err)
 		return
 	}
-	// TODO(2.1): make a client, let it handle messages with s.handle, and serve it.
-	// Then remove the next two lines, and echo.
+	c := newClient(conn, s.cfg.Log.With("addr", r.RemoteAddr))
+	c.handle = s.handle
+	// TODO(2.3): let finish close the connection, and take this line out. And echo,
+	// which nobody calls any more.
 	defer conn.Close()
-	echo(conn)
+	s.serve(c)
 }
 
 // echo sends each message back, until the connection fails or the peer closes
@@ -87,12 +89,13 @@ func echo(conn *websocket.Conn) {
 
 // serve serves c from start to end.
 func (s *Server) serve(c *Client) {
-	// TODO(2.1): run c, then log that it is disconnected, with its code and reason.
+	c.run()
+	c.log.Info("disconnected", "code", c.code, "reason", c.reason)
 }
 
 // handle is called for each message from a client.
 func (s *Server) handle(c *Client, m *Message) {
-	// TODO(2.1): send the message back.
+	c.Send(m)
 }
 
 // checkOrigin reports whether the page that sent r may connect. Browsers do not

@@ -66,7 +66,7 @@ type Client struct {
 
 // newClient returns the client for a fresh connection.
 func newClient(conn *websocket.Conn, log *slog.Logger) *Client {
-	// TODO(3.2): give the client an ID, and a logger that adds it to each record.
+	// TODO(3.1): give the client an ID, and a logger that adds it to each record.
 	return &Client{
 		conn:       conn,
 		log:        log,

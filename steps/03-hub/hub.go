@@ -22,23 +22,23 @@ func NewHub() *Hub {
 
 // Add puts c into the map.
 func (h *Hub) Add(c *Client) {
-	// TODO(3.1): clients need the IDs of 3.2 to be told apart.
+	// TODO(3.2)
 }
 
 // Remove takes c out of the map.
 func (h *Hub) Remove(c *Client) {
-	// TODO(3.1)
+	// TODO(3.2)
 }
 
 // Len returns the number of connected clients.
 func (h *Hub) Len() int {
-	// TODO(3.1)
+	// TODO(3.2)
 	return 0
 }
 
 // Send queues m for the client with the given ID. The error is
 // ErrUnknownClient, or what [Client.Send] returns.
 func (h *Hub) Send(id string, m *Message) error {
-	// TODO(3.3): find the client under the lock, and send after it.
+	// TODO(3.3): and let nobody else wait for that client.
 	return nil
 }

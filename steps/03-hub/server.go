@@ -60,6 +60,7 @@ func NewServer(cfg Config) *Server {
 
 // ServeHTTP upgrades the request and returns when the connection has ended.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	// TODO(3.2): who is served is in the hub. A failed handshake never is.
 	conn, err := s.upgrader.Upgrade(w, r, nil)
 	if err != nil {
 		// Upgrade has answered the request already.
@@ -68,13 +69,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	c := newClient(conn, s.cfg.Log.With("addr", r.RemoteAddr))
 	c.handle = s.handle
-	// TODO(3.1): put c into the hub.
 	s.serve(c)
 }
 
 // serve serves c, which is in the hub, from start to end.
 func (s *Server) serve(c *Client) {
-	// TODO(3.1): take c out of the hub when it has been served.
+	// TODO(3.2): and who has been served is not, whatever has ended it.
 	c.run()
 	c.log.Info("disconnected", "code", c.code, "reason", c.reason)
 }

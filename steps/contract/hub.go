@@ -25,7 +25,16 @@ const unknownID = "00000000-0000-4000-8000-000000000000"
 // hub is the contract of step 3: the map of the connected clients.
 var hub = []Promise{
 	{
-		Task: "3.1", Name: "the count is exact after joins and leaves",
+		Task: "3.1", Name: "ids are unique UUIDs and every log record of a connection has its id",
+		cause: causeIDs,
+		test: func(t *trial) {
+			t.scene(logsIDs)
+			t.scene(reachableWhenConnected)
+			idsOfTwoProcesses(t)
+		},
+	},
+	{
+		Task: "3.2", Name: "the count is exact after joins and leaves",
 		cause: "a client is not put into the map when it is connected, or not taken out again on each way that a connection can end.",
 		test: func(t *trial) {
 			t.scene(joinAndLeave)
@@ -45,7 +54,7 @@ var hub = []Promise{
 		},
 	},
 	{
-		Task: "3.1", Name: "a hundred peers that come and go at once leave an exact count",
+		Task: "3.2", Name: "a hundred peers that come and go at once leave an exact count",
 		cause: "the map is used without holding the mutex, or the mutex is not given back on each way out of a method; or a client is counted twice or not at all.",
 		test: func(t *trial) {
 			t.scene(oneByOne)
@@ -57,7 +66,7 @@ var hub = []Promise{
 		meets: true,
 	},
 	{
-		Task: "3.1", Name: "GET /online tells the count as JSON",
+		Task: "3.2", Name: "GET /online tells the count as JSON",
 		cause: "Server.Online does not return the number of clients in the map.",
 		test: func(t *trial) {
 			t.scene(func(s *scene) {
@@ -79,15 +88,6 @@ var hub = []Promise{
 		},
 	},
 	{
-		Task: "3.2", Name: "ids are unique UUIDs and every log record of a connection has its id",
-		cause: causeIDs,
-		test: func(t *trial) {
-			t.scene(logsIDs)
-			t.scene(reachableWhenConnected)
-			idsOfTwoProcesses(t)
-		},
-	},
-	{
 		Task: "3.3", Name: "a message to one id reaches that peer and no other",
 		cause: "Hub.Send does not look up the id in the map, or does not return an error when it is not there, or still holds the lock while Client.Send waits; or the queue of a client that leaves is closed, although somebody may still send.",
 		test: func(t *trial) {
@@ -106,7 +106,7 @@ var hub = []Promise{
 const (
 	causeForm    = `the route GET /online does not write {"online":N}, where N is what Server.Online returns.`
 	causeNotIn   = "no client is put into the map, or only when it was served already, or is taken out at once: Remove stands before c.run() without defer; or the map that is counted is not that one."
-	causeOneKey  = "all clients have the same key in the map: each needs an ID of its own (task 3.2)."
+	causeOneKey  = "all clients have the same key in the map: each needs an ID of its own (task 3.1)."
 	causeAddress = "the key in the map, or the ID, is made from the peer's IP address, which several connections can have."
 	causeTwiceIn = "a client is counted twice."
 	causeTooSoon = "a request is counted, and not a connection: there is one only when Upgrade has succeeded."
@@ -223,7 +223,7 @@ func comeAndGo(s *scene) {
 		s.Settle()
 	}
 	s.Pass(grace)
-	s.wantCount(100, "no client is put into the map; or all have the same key, so that the first to leave deletes the only entry (task 3.2); or the map is used without the lock.", causeStays)
+	s.wantCount(100, "no client is put into the map; or all have the same key, so that the first to leave deletes the only entry (task 3.1); or the map is used without the lock.", causeStays)
 }
 
 // ends are the ways that a connection can end.

@@ -23,7 +23,7 @@ func endIsLogged(s *scene) {
 		}
 	}
 	if s.step >= 3 && len(s.Log.Records()) == 0 {
-		return // which is the matter of 3.2
+		return // which is the matter of 3.1
 	}
 	s.FailBecause("nothing is logged when run has returned, or not code and reason; or what is logged is the error, in which the reason is not.",
 		"ann has closed her connection with 4321 and the reason \"so long\", and no log record since then has both.%s", s.recordsSince(before))

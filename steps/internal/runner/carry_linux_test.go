@@ -59,7 +59,7 @@ func TestCarryChangesNothingThatDoesNotFit(t *testing.T) {
 		t.Errorf("carry -by-hand says\n%s", said)
 	}
 	s.grep(3, "server.go", "<<<<<<< yours\n	s := new(Server)\n")
-	s.grep(3, "server.go", "TODO(3.1)")
+	s.grep(3, "server.go", "TODO(3.2)")
 	carry(1, "-yes", "3") // there is work in it now
 
 	s.start("reset", "3").end(t, 0)
