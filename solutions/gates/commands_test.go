@@ -33,7 +33,6 @@ var notRun = []struct {
 	{regexp.MustCompile(`^go run \. (run|draw)$`), "measures for minutes, and draws other figures each time"},
 	{regexp.MustCompile(`^grep .* server\.log `), "counts in a log of the reader's own"},
 	{regexp.MustCompile(`^curl -iN .*/ws$`), "runs until the server is stopped by hand"},
-	{regexp.MustCompile(`^curl .*\| xxd$`), "takes a minute, and xxd is not everywhere"},
 }
 
 // own are names in commands that the reader makes.
