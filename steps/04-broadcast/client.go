@@ -126,15 +126,15 @@ func sendClose(conn *websocket.Conn, code int, reason string) {
 
 // finished reports whether the connection has ended.
 func (c *Client) finished() bool {
-	// TODO(4.3): look whether c.done is closed, without waiting.
+	// TODO(4.3): ask c.done, without waiting.
 	return false
 }
 
 // Send queues m for the peer. While the queue is full it waits.
 func (c *Client) Send(m *Message) error {
-	// TODO(4.2): never wait, and say so in the comment above. A peer whose queue is full is too slow: finish it
-	// with CloseAbnormalClosure and return ErrTooSlow. To one that is finished
-	// already, send nothing.
+	// TODO(4.2): never wait, and say so in the comment above. A peer whose queue is
+	// full is too slow, and is cut off.
+	// TODO(4.3): queue nothing for a client that has finished.
 	select {
 	case c.send <- m:
 		return nil
@@ -173,7 +173,7 @@ func (c *Client) readMessages() error {
 		if kind == websocket.TextMessage && !utf8.Valid(data) {
 			return errNotUTF8
 		}
-		// TODO(4.3): after finish, hand on nothing more.
+		// TODO(4.3): once the client has finished, hand on nothing more.
 		c.handle(c, &Message{Type: kind, Data: data})
 	}
 }

@@ -112,7 +112,7 @@ func (c *Client) finish(code int, reason string) {
 // first, once the write pump has ended, and has closeWait to answer.
 func (c *Client) hangUp() {
 	if c.code != websocket.CloseAbnormalClosure {
-		<-c.writeEnded // TODO(6.2): but no longer than writeWait, now that it may flush a whole queue.
+		<-c.writeEnded // TODO(6.5): but no longer than writeWait, now that it may flush a whole queue.
 		sendClose(c.conn, c.code, c.reason)
 		select {
 		case <-c.readEnded:

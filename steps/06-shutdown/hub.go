@@ -71,7 +71,7 @@ func (h *Hub) Broadcast(m *Message) {
 // not made after all.
 func (h *Hub) Enter() bool {
 	// TODO(6.1): let nobody in when the hub is closed.
-	// TODO(6.3): count who enters in h.inside, under the same lock.
+	// TODO(6.3): count who enters, in h.inside.
 	return true
 }
 
@@ -89,7 +89,7 @@ func (h *Hub) Close(code int, reason string) {
 
 // Closed reports whether Close has been called.
 func (h *Hub) Closed() bool {
-	// TODO(6.1)
+	// TODO(6.4)
 	return false
 }
 
@@ -100,6 +100,6 @@ func (h *Hub) Wait() {
 
 // Cut closes the sockets of all clients and returns how many there were.
 func (h *Hub) Cut() int {
-	// TODO(6.4): list the clients under the lock, and close their sockets after it.
+	// TODO(6.6): close the sockets, but not under the lock.
 	return 0
 }

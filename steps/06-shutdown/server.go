@@ -76,8 +76,8 @@ func NewServer(cfg Config) *Server {
 // goroutine of its own, so that net/http can let go of all that the handshake
 // needed. Shutdown waits for it.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	// TODO(6.1): enter the hub. If it is closed, refuse with 503 and shutdownRetry.
-	// TODO(6.3): whatever happens then, leave the hub, once.
+	// TODO(6.1): enter the hub. If it is closed, refuse.
+	// TODO(6.3): who has entered leaves the hub, once, whatever happens.
 	conn, err := s.upgrader.Upgrade(w, r, nil)
 	if err != nil {
 		// Upgrade has answered the request already.
@@ -87,8 +87,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := newClient(conn, s.cfg.Log.With("addr", r.RemoteAddr))
 	c.handle = s.handle
 	s.hub.Add(c)
-	// TODO(6.2): Close may have come before Add: then finish c here.
-	// TODO(6.3): serve c in a goroutine of its own, and leave the hub after it.
+	// TODO(6.4): Close may have come before Add.
+	// TODO(6.3): serve c in a goroutine of its own.
 	s.serve(c)
 }
 
@@ -114,9 +114,8 @@ func (s *Server) Online() int { return s.hub.Len() }
 // called more than once, and from several goroutines.
 func (s *Server) Shutdown(ctx context.Context) error {
 	// TODO(6.1): close the hub, with websocket.CloseGoingAway and shuttingDown.
-	// TODO(6.3): wait until all have left the hub.
-	// TODO(6.4): but no longer than ctx: then cut the connections that are left,
-	// and say in the error how many.
+	// TODO(6.3): wait until all have left it.
+	// TODO(6.6): but no longer than ctx: then cut the connections that are left.
 	return nil
 }
 

@@ -220,7 +220,9 @@ func (c *ctxClient) handOn(ctx context.Context, kind int, data []byte) error {
 
 // speak writes until the end of ctx, and then takes leave of the peer.
 func (c *ctxClient) speak(ctx context.Context) error {
+	written := inWriteWait(ctx, c.conn)
 	err := c.contain(ctx, c.write)
+	written()
 	if err != nil && !errors.Is(err, websocket.ErrCloseSent) {
 		c.talk.cancel(err)
 	}

@@ -174,7 +174,9 @@ func (c *detachedClient) discard() error {
 func (c *detachedClient) writePump(s *detachedServer) {
 	defer c.pumpEnded(s)
 	defer c.conn.Close()
+	written := inWriteWait(c.ctx, c.conn)
 	err := c.contain(c.writeMessages)
+	written()
 	if err != nil && err != websocket.ErrCloseSent { // after which the read pump is about to report
 		c.end(closeErrorOf(err))
 	}

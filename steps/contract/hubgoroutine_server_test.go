@@ -245,7 +245,9 @@ func (c *chatClient) readMessages(s *chatServer) error {
 // writePump writes what is queued, and in the end the close frame.
 func (c *chatClient) writePump() {
 	defer close(c.written)
+	written := inWriteWait(c.ctx, c.conn)
 	err := c.contain(c.writeMessages)
+	written()
 	if err != nil && err != websocket.ErrCloseSent {
 		c.cancel(closeErrorOf(err))
 	}

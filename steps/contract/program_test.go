@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
 	"math"
 	"net"
@@ -127,4 +128,18 @@ func drained(ctx context.Context, empty <-chan struct{}, cut func() (left int)) 
 	case <-time.After(cutWait):
 	}
 	return fmt.Errorf("%d connections were cut off: %w", left, ctx.Err())
+}
+
+// inWriteWait closes conn if what is still to be written when ctx ends takes longer
+// than writeWait. Call what it returns when nothing more will be written.
+func inWriteWait(ctx context.Context, conn io.Closer) (written func()) {
+	done := make(chan struct{})
+	context.AfterFunc(ctx, func() {
+		select {
+		case <-done:
+		case <-time.After(writeWait):
+			conn.Close()
+		}
+	})
+	return func() { close(done) }
 }

@@ -298,7 +298,9 @@ func (c *session) readAway() error {
 
 // writePump alone writes messages and pings, and in the end the close frame.
 func (c *session) writePump() {
+	written := inWriteWait(c.ctx, c.conn)
 	err := c.contain(c.writeMessages)
+	written()
 	if err != nil && !errors.Is(err, websocket.ErrCloseSent) {
 		c.end(closeErrorOf(err))
 	}

@@ -113,7 +113,9 @@ func (c *logClient) serve(s *logServer) {
 		}
 	})
 	go c.listen(s)
+	written := inWriteWait(c.ctx, c.conn)
 	err := c.contain(func() error { return c.write(s.log) })
+	written()
 	if err != nil && err != websocket.ErrCloseSent { // then listen is about to say why
 		c.end(err)
 	}

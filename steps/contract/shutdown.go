@@ -266,7 +266,13 @@ var shutdown = []Promise{
 		},
 	},
 	{
-		Task: "6.3", Name: "Shutdown may be called twice, at once, and in a storm of handshakes",
+		Task: "6.3", Name: "on SIGTERM and on Ctrl-C the program drains and exits with 0",
+		cause: "the program does not call the server's own Shutdown (that of http.Server does not know upgraded connections), or ends before it has returned.",
+		test:  signals,
+		skip:  withoutSignals(),
+	},
+	{
+		Task: "6.4", Name: "Shutdown may be called twice, at once, and in a storm of handshakes",
 		cause: "a second call closes something again. Or a connection is counted outside of the lock under which Close sets its flag, so that it can be missed.",
 		test: func(t *trial) {
 			t.scene(func(s *scene) {
@@ -319,13 +325,12 @@ var shutdown = []Promise{
 		meets: true,
 	},
 	{
-		Task: "6.3", Name: "on SIGTERM and on Ctrl-C the program drains and exits with 0",
-		cause: "the program does not call the server's own Shutdown (that of http.Server does not know upgraded connections), or ends before it has returned.",
-		test:  signals,
-		skip:  withoutSignals(),
+		Task: "6.5", Name: "a peer that takes what is queued too slowly is cut off after 10 s",
+		cause: "hangUp waits for the end of the write pump without a limit. Each write may take 10 s, and there may be 256 of them.",
+		test:  func(t *trial) { t.scene(slowGoodbye) },
 	},
 	{
-		Task: "6.4", Name: "a peer that will not read or answer holds Shutdown no longer than its context",
+		Task: "6.6", Name: "a peer that will not read or answer holds Shutdown no longer than its context",
 		cause: "the sockets are closed before the context is done, or Shutdown does not wait for what it waits for otherwise.",
 		test: func(t *trial) {
 			t.scene(func(s *scene) {
@@ -557,6 +562,43 @@ func joinLate(s *scene) {
 		s.wantTold(peer)
 	}
 	s.wantNil(down)
+}
+
+// slowGoodbye lets a peer take one message in four seconds, while the server shuts
+// down: each write is in time, but all of them would take much longer than one may.
+func slowGoodbye(s *scene) {
+	const size = 30_000
+	eve := s.Dial("eve")
+	s.Did("eve connects, and 10 messages of %d bytes are broadcast, which she does not read yet", size)
+	eve.Write(wstest.Request{}.Bytes("/ws"))
+	eve.Read(make([]byte, 1024))
+	s.Settle()
+	for range 10 {
+		s.Broadcast([]byte(long(size)))
+	}
+	s.Settle()
+	down := s.shutDown(time.Minute)
+	read := make(chan struct{}) // closed when eve has given up
+	s.Did("from now on she reads one of them each 4 s")
+	go func() {
+		defer close(read)
+		for {
+			time.Sleep(4 * time.Second)
+			if _, err := io.ReadFull(eve, make([]byte, 4+size)); err != nil {
+				return
+			}
+		}
+	}()
+	s.Pass(writeWait - time.Second)
+	if eve.Gone() {
+		s.FailBecause("the socket is closed, or the write pump gives up, before a peer has had writeWait to take what is queued.",
+			"eve was cut off after less than %v, although she was still taking what was queued for her.", writeWait-time.Second)
+	}
+	s.Pass(time.Second + grace)
+	s.FailUnless(eve.Gone(), "eve's connection is still open on the server's side, %v after Shutdown was called.", writeWait+grace)
+	s.wantNil(down)
+	eve.Close()
+	<-read
 }
 
 // wantTold demands that a peer that was still let in is told 1001.
