@@ -125,8 +125,8 @@ func TestNothingInline(t *testing.T) {
 // Each lesson links to an experiment that the page has.
 func TestLessonsLinkToExperiments(t *testing.T) {
 	_, page := do(t, "GET", "/")
-	lessons, err := filepath.Glob("../steps/0*/README.md")
-	if err != nil || len(lessons) != 9 {
+	lessons, err := filepath.Glob("../steps/[0-9]*/README.md")
+	if err != nil || len(lessons) != 10 {
 		t.Fatalf("%d lessons, %v", len(lessons), err)
 	}
 	link := regexp.MustCompile(`http://127\.0\.0\.1:8080/#([a-z-]+)`)

@@ -13,7 +13,7 @@ import (
 const spelled = "solutions/gates/testdata/spelling.txt"
 
 var (
-	notSpelled = regexp.MustCompile("`[^`\n]*`|\\]\\([^)]*\\)|https?://\\S+|<[^>]*>")
+	notSpelled = regexp.MustCompile("`[^`\n]*`|\\]\\([^)]*\\)|https?://\\S+|<code>[^<]*</code>|<[^>]*>")
 	letters    = regexp.MustCompile(`\p{L}[\p{L}']*`)
 )
 
