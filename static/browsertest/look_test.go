@@ -359,7 +359,8 @@ type cut struct{ from, to string }
 func (p *page) picture(c cut) []byte {
 	p.t.Helper()
 	clip := eval[cdpage.Viewport](p, fmt.Sprintf(`(() => {
-		const margin = parseFloat(getComputedStyle(document.body).paddingTop);
+		const header = document.querySelector("header"); // on a phone it stays on top
+		const margin = parseFloat(getComputedStyle(document.body).paddingTop) + (getComputedStyle(header).position === "sticky" ? header.offsetHeight : 0);
 		scrollTo(0, scrollY + document.querySelector(%q).getBoundingClientRect().top - margin);
 		const top = document.querySelector(%q).getBoundingClientRect().top;
 		const bottoms = [%q, ".connection"].map((e) => document.querySelector(e).getBoundingClientRect().bottom);
