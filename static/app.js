@@ -14,6 +14,7 @@ const roundTrip = new RoundTrip();
 const client = new Client(url, {
   probe: askProgram,
   onChange: show,
+  onHello: showHello,
   onMessage(data) {
     const now = performance.now();
     lastMessage = now;
@@ -126,6 +127,19 @@ function showFailed(failed) {
   $("refused").hidden = !failed.answered;
   addEvent(`failed: ${title}`);
   announce(`Attempt failed: ${title}. ${words}`);
+}
+
+// showHello tells what a server that counts has kept for this page while it was away.
+function showHello({ resumed, waiting, gap, missed }) {
+  if (!resumed) return;
+  const away = `away ${((Date.now() - client.lastClose.at) / 1000).toFixed(1)} s`;
+  const messages = (n) => `${n.toLocaleString("en")} message${n === 1 ? "" : "s"}`;
+  const text = !gap ? `${away}, ${messages(waiting)} caught up`
+    : missed > 0 ? `${away}, a gap: ${messages(missed)} ${missed === 1 ? "is" : "are"} gone`
+    : `${away}, a gap: this is another log, and nobody knows how many messages are gone`;
+  addEvent(text);
+  addEntry("note", text);
+  announce(text);
 }
 
 $("url").textContent = url.href;

@@ -1,5 +1,6 @@
 // A WebSocket client that reconnects. It knows nothing of the page around it, and
-// needs backoff.js and queue.js only: copy these three into a project of your own.
+// needs backoff.js, position.js and queue.js only: copy these four into a project of
+// your own.
 //
 // Pings do not appear here: a browser answers them by itself, and a script can
 // neither see nor send them. So a connection that the network has forgotten stays
@@ -7,6 +8,7 @@
 // nothing has come for a minute, when the network was away, and after a sleep.
 
 import { Backoff, mayRetry } from "./backoff.js";
+import { Position } from "./position.js";
 import { Queue } from "./queue.js";
 
 export const QUEUE_LIMIT = 20; // messages kept while there is no connection
@@ -41,6 +43,8 @@ export class Client {
   #probe;
   #onChange;
   #onMessage;
+  #onHello;
+  #position = new Position();
   #probing = null; // an AbortController while an attempt asks whether the server is there
   #socket = null; // set from new WebSocket() to its end
   #opened = false; // whether #socket has been open
@@ -55,17 +59,21 @@ export class Client {
   #looked = Date.now();
 
   // onChange() is called after any of the public fields changed, onMessage(data)
-  // for each message: a string, or an ArrayBuffer for a binary one.
+  // for each message: a string, or an ArrayBuffer for a binary one. onHello(hello) is
+  // called for each connection to a server that counts: hello.resumed says whether
+  // this client has been there before, hello.waiting how many messages it gets now that
+  // it has missed, hello.gap and hello.missed that some are gone.
   //
   // probe(signal) asks the server for anything over HTTP, and rejects if there is no
   // answer. Each attempt begins with it. It tells a server that is away from one that
   // refuses, which a WebSocket never does; and Firefox lets new WebSockets wait,
   // for up to a minute, after some to the same server have failed.
-  constructor(url, { onChange, onMessage, probe = (signal) => fetch("/", { method: "HEAD", cache: "no-store", signal }) }) {
+  constructor(url, { onChange, onMessage, onHello = () => {}, probe = (signal) => fetch("/", { method: "HEAD", cache: "no-store", signal }) }) {
     this.#url = url;
     this.#probe = probe;
     this.#onChange = onChange;
     this.#onMessage = onMessage;
+    this.#onHello = onHello;
 
     addEventListener("online", () => {
       this.giveUp("the network was away");
@@ -169,7 +177,9 @@ export class Client {
   }
 
   #open() {
-    const socket = new WebSocket(this.#url);
+    const url = new URL(this.#url);
+    url.search = this.#position.begin();
+    const socket = new WebSocket(url);
     socket.binaryType = "arraybuffer"; // the size is known at once
     this.#socket = socket;
     this.#opened = false;
@@ -191,7 +201,9 @@ export class Client {
       clearTimeout(this.#answerTimer);
       this.#answerTimer = 0;
       this.#count(this.received, data);
-      this.#onMessage(data);
+      const said = this.#position.received(data);
+      if (said === null) this.#onMessage(data);
+      else if ("resumed" in said) this.#onHello(said);
     };
     // There is no onerror: an error event carries no detail, and a close event
     // always follows it.

@@ -4,6 +4,7 @@ import { $, announce, curl, showCommand } from "./dom.js";
 
 const MAX_PEERS = 200; // browsers allow a page little more
 const FLOOD_SECONDS = 10;
+const CUT_SECONDS = 10;
 const LOAD = { messages: 400, bytes: 30 * 1024, ahead: 8 }; // ahead: how many may be under way
 
 // startLab makes the laboratory work. send(text) is the chat's, which returns
@@ -48,6 +49,11 @@ export function startLab(client, url, send, onSent) {
     const where = url.host === "127.0.0.1:8080" ? "" : ` -url ${url}`;
     showCommand($(`${kind}-command`), `go run ./steps peer -${kind}${where}`);
   }
+  $("cut").onclick = () => {
+    if (!client.wanted) return;
+    client.disconnect();
+    setTimeout(() => client.connect(), CUT_SECONDS * 1000);
+  };
   $("try-foreign").onclick = () => tryForeign(client, url);
 
   function show() {

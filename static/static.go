@@ -16,7 +16,7 @@ import (
 // The list names each file, so that nothing is published by accident.
 //
 //go:embed index.html style.css
-//go:embed app.js backoff.js client.js closecodes.js dom.js lab.js log.js queue.js roundtrip.js
+//go:embed app.js backoff.js client.js closecodes.js dom.js lab.js log.js position.js queue.js roundtrip.js
 var files embed.FS
 
 // contentSecurityPolicy lets the page load its own script and style and talk to

@@ -14,11 +14,12 @@ var errNotYet = errors.New("no broadcast has this number yet")
 // Hello is the first message to a peer that counts, as JSON. Each message after it is
 // the next broadcast, but for those that come behind Alone.
 type Hello struct {
-	Log    string `json:"log"`    // the log that the numbers are of
-	Next   int64  `json:"next"`   // the number of the broadcast that comes next
-	Gap    bool   `json:"gap"`    // between what the peer has and Next there were others
-	Missed int64  `json:"missed"` // how many, or 0 if nobody knows
-	Alone  string `json:"alone"`  // this text says: the message behind it is for you alone
+	Log     string `json:"log"`     // the log that the numbers are of
+	Next    int64  `json:"next"`    // the number of the broadcast that comes next
+	Waiting int64  `json:"waiting"` // how many broadcasts wait for the peer already
+	Gap     bool   `json:"gap"`     // between what the peer has and Next there were others
+	Missed  int64  `json:"missed"`  // how many, or 0 if nobody knows
+	Alone   string `json:"alone"`   // this text says: the message behind it is for you alone
 }
 
 // position is what a peer says in the query of its handshake. One that counts has
@@ -69,6 +70,7 @@ func (l *Log) Begin(query string) (Cursor, *Hello, error) {
 		if cursor, hello.Next, err = l.After(p.after); err != nil {
 			return cursor, nil, err
 		}
+		hello.Waiting = max(0, next-hello.Next)
 		hello.Missed = hello.Next - p.after - 1
 		hello.Gap = hello.Missed > 0
 	default:

@@ -82,11 +82,12 @@ type follower struct {
 
 // hello is the first message to a peer that counts.
 type hello struct {
-	Log    string `json:"log"`    // the log that the numbers are of
-	Next   int64  `json:"next"`   // the number of the next broadcast
-	Gap    bool   `json:"gap"`    // between what the peer has and Next there were others
-	Missed int64  `json:"missed"` // how many, or 0 if nobody knows
-	Alone  string `json:"alone"`  // this text says: the message behind it is for you alone
+	Log     string `json:"log"`     // the log that the numbers are of
+	Next    int64  `json:"next"`    // the number of the next broadcast
+	Waiting int64  `json:"waiting"` // how many broadcasts wait for the peer already
+	Gap     bool   `json:"gap"`     // between what the peer has and Next there were others
+	Missed  int64  `json:"missed"`  // how many, or 0 if nobody knows
+	Alone   string `json:"alone"`   // this text says: the message behind it is for you alone
 }
 
 const causeNoHello = "a peer that asks for numbers gets a hello first: a text message with JSON, before any other."
@@ -122,7 +123,7 @@ func (s *scene) greeted(p *wstest.Peer) *follower {
 	if got.Op != wstest.OpText || err != nil || json.Unmarshal(got.Payload, &keys) != nil {
 		s.FailBecause(causeNoHello, "the first message to %s was %s, and not a hello.", p.Name, got)
 	}
-	for _, key := range []string{"log", "next", "gap", "missed", "alone"} {
+	for _, key := range []string{"log", "next", "waiting", "gap", "missed", "alone"} {
 		if _, ok := keys[key]; !ok {
 			s.FailBecause(causeNoHello, "the hello to %s has no %q: %s", p.Name, key, got.Payload)
 		}
@@ -374,6 +375,11 @@ func backFromTheBeginning(s *scene) {
 	late := s.back("cat", 0, ann.hello.Log)
 	late.wantHello(1, false, 0)
 	late.wantNumbers(1000)
+	for f, want := range map[*follower]int64{early: 0, late: 1000} {
+		if f.hello.Waiting != want {
+			s.FailBecause("waiting is what the peer gets at once: from next up to what was broadcast last.", "the hello to %s says waiting %d, and not %d.", f.Name, f.hello.Waiting, want)
+		}
+	}
 	s.say(1001, 1001)
 	late.hello.Next = 1001
 	late.wantNumbers(1001)
