@@ -60,6 +60,14 @@ func TestDoctorSaysWhatToDo(t *testing.T) {
 			`^ --  git            diff, what-changed and carry need git: https://git-scm\.com$`,
 			`^ --  browser        none was found: install one to see the page, or open it from another machine$`,
 		}, 0, nicer},
+		{"settings for other work", []string{"GOFLAGS=-mod=vendor", "GODEBUG=asynctimerchan=1", "WSWORKSHOP_NATIVE=1", "http_proxy=http://proxy:1", "no_proxy=", "NO_PROXY=", "TMPDIR=/proc"}, false, []string{
+			works,
+			`^ ok  modules        all are downloaded$`,
+			`^ --  temp folder    open /proc/\S+: no such file or directory: set TMPDIR, or GOTMPDIR, to a folder that is yours$`,
+			`^ --  environment    GOFLAGS is -mod=vendor: go run \./steps does without, a plain go test does not$`,
+			`^ {20}WSWORKSHOP_NATIVE is set: in a plain go test a panic ends all promises, not one$`,
+			`^ {20}curl asks the proxy http://proxy:1 even for 127\.0\.0\.1: export no_proxy=127\.0\.0\.1,localhost$`,
+		}, 0, nicer},
 		{"modules are missing", []string{"GOMODCACHE=" + t.TempDir(), "GOFLAGS=-modcacherw"}, false, []string{
 			works,
 			`^ !!  modules        not all are downloaded: run "go mod download" while there is a network$`,

@@ -35,12 +35,12 @@ func TestStubsFitIntoCodeWithOtherNames(t *testing.T) {
 			if name == before[:2]+"_test.go" {
 				continue
 			}
-			var mine string
+			var mine strings.Builder
 			for line := range strings.Lines(solution) {
 				code, _, _ := strings.Cut(line, "//")
-				mine += client.ReplaceAllString(conn.ReplaceAllString(code, "ws"), "cl") + line[len(code):]
+				mine.WriteString(client.ReplaceAllString(conn.ReplaceAllString(code, "ws"), "cl") + line[len(code):])
 			}
-			got, conflicts, err := mergeFile(t.Context(), git, mine, solution, starter[name])
+			got, conflicts, err := mergeFile(t.Context(), git, mine.String(), solution, starter[name])
 			if err != nil {
 				t.Fatal(err)
 			}
