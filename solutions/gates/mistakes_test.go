@@ -26,7 +26,7 @@ const (
 
 	fewestMistakes = 10              // in a step
 	mostLines      = 40              // of output, until the sentence that matters is complete
-	mostBroken     = 16              // promises, by one mistake
+	mostBroken     = 17              // promises, by one mistake
 	tooLong        = 2 * time.Minute // but for a machine that is busy, ten seconds are plenty
 
 	// mostTries is how often a wrong server is tried. It must be caught each time. But
