@@ -18,17 +18,21 @@ const (
 	inFlight  = 32 // handshakes at a time
 	ringSize  = 1 << 12
 	minSize   = 1 + 4 + 6 // of a message: a mark, the sender, its count
-	request   = "GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+	request   = "GET /ws%s HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 	handshake = 20 * time.Second // for all clients together
 	patience  = time.Second      // without any delivery: then no more will come
 )
 
 // A dialect is what a peer speaks inside WebSocket messages.
 type dialect struct {
+	query          string // of the handshake
 	hello, welcome string // sent after the handshake, and what the answer to it has in it
 	before, after  string // what a message goes between
 	ping           string // a message that is to be answered with itself
 }
+
+// counting is spoken by peers that count, with 10-resume.
+var counting = dialect{query: "?after=", welcome: `"alone"`}
 
 var centrifugeJSON = dialect{
 	hello:   `{"id":1,"connect":{}}` + "\n" + `{"id":2,"subscribe":{"channel":"bench"}}`,
@@ -53,7 +57,9 @@ type load struct {
 	sentAt []*[ringSize]time.Duration // by sender, and then by count
 	start  time.Time
 
+	greeting  []byte // the last welcome
 	delivered int
+	timed     int // how many of the clients have their latency measured; 0 for all
 	latency   histogram
 	joinTime  histogram // from connect to the server's welcome
 
@@ -227,7 +233,7 @@ func (l *load) dial(c *client, options ...func(fd int) error) error {
 			return fmt.Errorf("connect: %w", err)
 		}
 	}
-	c.unsent = append(c.unsent, request...)
+	c.unsent = fmt.Appendf(c.unsent, request, l.dialect.query)
 	l.flush(c)
 	return nil
 }
@@ -301,10 +307,10 @@ func (l *load) parse(c *client, data []byte, now time.Duration) (rest []byte) {
 		}
 		data = data[end+4:]
 		c.state = joining
-		if l.dialect.hello == "" {
+		if l.dialect.welcome == "" {
 			l.welcome(c, now)
-		} else {
-			l.write(c, unix.EPOLLIN, l.dialect.hello)
+		} else if l.dialect.hello != "" {
+			l.write(c, 1, l.dialect.hello)
 		}
 	}
 	for len(data) >= 2 && c.state != gone {
@@ -360,6 +366,7 @@ func (l *load) scan(c *client, payload []byte, now time.Duration) {
 	if c.state == joining {
 		if bytes.Contains(payload, []byte(l.dialect.welcome)) {
 			l.welcome(c, now)
+			l.greeting = append(l.greeting[:0], payload...)
 		}
 		return
 	}
@@ -387,7 +394,9 @@ func (l *load) count(c *client, sender int, count int32, now time.Duration) {
 	c.next[sender] = count + 1
 	c.delivered++
 	l.delivered++
-	l.latency.add(now - l.sentAt[sender][count%ringSize])
+	if l.timed == 0 || int(c.index) < l.timed {
+		l.latency.add(now - l.sentAt[sender][count%ringSize])
+	}
 }
 
 // number reads decimal digits.

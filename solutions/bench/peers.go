@@ -25,9 +25,13 @@ type peer struct {
 
 const chat = "gorilla's chat" // what the others are compared with
 
+var unlimited = []string{"-max-per-ip=0", "-handshake-rate=0", "-message-rate=0", "-byte-rate=0", "-max-connections=0"}
+
 var peers = []peer{
-	{name: "08-limits", folder: "../..", target: "./solutions/08-limits", flags: []string{"-max-per-ip=0", "-handshake-rate=0", "-message-rate=0", "-byte-rate=0", "-max-connections=0"}},
-	{name: "09-log", folder: "../..", target: "./solutions/09-log", flags: []string{"-max-per-ip=0", "-handshake-rate=0", "-message-rate=0", "-byte-rate=0", "-max-connections=0"}},
+	{name: "08-limits", folder: "../..", target: "./solutions/08-limits", flags: unlimited},
+	{name: "09-log", folder: "../..", target: "./solutions/09-log", flags: unlimited},
+	{name: "10-resume", folder: "../..", target: "./solutions/10-resume", flags: unlimited},
+	{name: "10-resume, counting", folder: "../..", target: "./solutions/10-resume", flags: unlimited, dialect: counting},
 	{name: "bare gorilla", folder: ".", target: "./peers/bare"},
 	{name: "bare, with deadline", folder: ".", target: "./peers/bare", flags: []string{"-deadline"}},
 	{name: chat, folder: ".", target: "github.com/gorilla/websocket/examples/chat"},

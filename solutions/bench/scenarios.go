@@ -1,6 +1,8 @@
 package main
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -29,6 +31,7 @@ var scenarios = []scenario{
 	{"slow", slow},
 	{"churn", churn},
 	{"many", many},
+	{"back", comeBack},
 }
 
 const (
@@ -50,6 +53,8 @@ const (
 	churnTime   = 1500 * time.Millisecond
 	settleTime  = 1000 * time.Millisecond // for memory
 	endTime     = 20 * time.Second        // for a shutdown
+	coming      = 1000                    // clients that come back
+	missedEach  = 10_000                  // messages that each of them has missed
 )
 
 // A run is one scenario with one peer.
@@ -358,6 +363,38 @@ func churn(r *run) error {
 	r.figures["p50 us"] = float64(r.joinTime.quantile(0.50).Nanoseconds()) / 1e3
 	r.figures["p99 us"] = float64(r.joinTime.quantile(0.99).Nanoseconds()) / 1e3
 	return nil
+}
+
+// comeBack: some have been away, and come back at once, while the others go on.
+func comeBack(r *run) error {
+	if r.dialect.query == "" {
+		return errors.New("knows no numbers")
+	}
+	if err := r.connect(receivers); err != nil {
+		return err
+	}
+	var hello struct{ Log string }
+	if err := json.Unmarshal(r.greeting, &hello); err != nil {
+		return err
+	}
+	for s := range senders {
+		for range missedEach / senders {
+			r.queue(s, r.now())
+		}
+	}
+	if err := r.settle(); err != nil {
+		return err
+	}
+	r.dialect.query = "?after=0&log=" + hello.Log
+	r.timed = receivers
+	err := r.measure(func() error {
+		if err := r.connect(coming); err != nil {
+			return err
+		}
+		return r.atRate(steadyTime, perSecond)
+	})
+	r.account()
+	return err
 }
 
 // many: what idle clients cost, and how their server says goodbye to them.

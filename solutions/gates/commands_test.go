@@ -21,7 +21,9 @@ var notRun = []struct {
 	reason  string
 }{
 	{regexp.MustCompile(`^go test \./solutions/\.\.\.`), "runs this test, too"},
-	{regexp.MustCompile(`^go test \./solutions/gates .*-long`), "takes minutes; go run ./steps verify runs it"},
+	{regexp.MustCompile(`^go test \./solutions/gates(/programs)? .*-long`), "takes minutes; go run ./steps verify runs it"},
+	{regexp.MustCompile(`^go test \./solutions/gates -authors`), "runs this test, too; .ci/run has it"},
+	{regexp.MustCompile(`^go test \./solutions/gates .*-carry`), "changes files, and needs git"},
 	{regexp.MustCompile(`^go test .* -fuzz `), "takes ten minutes; go run ./steps verify fuzzes for a shorter time"},
 	{regexp.MustCompile(`^go test \./steps/internal/runner`), "takes minutes; .ci/run has it"},
 	{regexp.MustCompile(`^go run \./steps verify$`), "runs this test, too"},
@@ -81,37 +83,28 @@ func commands(t *testing.T, page string) []command {
 func TestCommandsNameWhatIsThere(t *testing.T) {
 	runner := read(t, "steps/internal/runner/runner.go")
 	inSentence := regexp.MustCompile("`(go (?:run|test|build|vet) [^`\n]*\\./[^`\n]*)`")
-	used := make([]bool, len(notRun))
 	n := 0
 	for _, page := range pages(t) {
 		for _, c := range commands(t, page) {
 			n++
 			checkCommand(t, c.page, c.text, runner)
-			if i := left(c.text); i >= 0 && page != played {
-				used[i] = true
-			}
 		}
 		for _, m := range inSentence.FindAllStringSubmatch(prose(read(t, page)), -1) {
 			n++
 			checkCommand(t, page, m[1], runner)
 		}
 	}
-	for i, c := range notRun {
-		if !used[i] {
-			t.Errorf("no page has a command like %s any more. Take it out of the table %q in solutions/gates/commands_test.go.", c.command, "notRun")
-		}
-	}
 	t.Logf("commands: %d looked at", n)
 }
 
-// left returns where in notRun a command is, or -1.
-func left(text string) int {
-	for i, c := range notRun {
+// left reports whether a command is in notRun.
+func left(text string) bool {
+	for _, c := range notRun {
 		if c.command.MatchString(text) {
-			return i
+			return true
 		}
 	}
-	return -1
+	return false
 }
 
 var (

@@ -22,6 +22,10 @@ var fuzzTargets = []string{"FuzzFrames", "FuzzHandshake", "FuzzActions"}
 // rightServers are the tests of servers that are right and of another design.
 const rightServers = "^Test(HubGoroutine|Contexts|Shards|Detached|SharedLog)$"
 
+// rightFolder has changes of the last solution that make it another right server, in the
+// form of the mistakes.
+const rightFolder = "solutions/gates/testdata/right"
+
 // No bytes and no order of events break the last server.
 func TestFuzzFindsNothing(t *testing.T) {
 	if !*long {
@@ -29,7 +33,7 @@ func TestFuzzFindsNothing(t *testing.T) {
 	}
 	executions := 0
 	for _, target := range fuzzTargets {
-		output := goTest(t, "-run=^$", "-fuzz=^"+target+"$", fmt.Sprint("-fuzztime=", *fuzztime), "./solutions/09-log")
+		output := goTest(t, "-run=^$", "-fuzz=^"+target+"$", fmt.Sprint("-fuzztime=", *fuzztime), "./solutions/"+last)
 		counts := regexp.MustCompile(`execs: (\d+)`).FindAllSubmatch(output, -1)
 		if counts == nil {
 			t.Fatalf("%s has not run:\n%s", target, output)
@@ -46,9 +50,9 @@ func TestFuzzFindsNothing(t *testing.T) {
 // The last server speaks the protocol as RFC 6455 has it.
 func TestProtocolIsKept(t *testing.T) {
 	if !*long {
-		t.Skip("go test ./solutions/09-log runs it already, without the figure")
+		t.Skip("go test ./solutions/... runs it already, without the figure")
 	}
-	output := goTest(t, "-v", "-count=1", "-run=^TestProtocol$", "./solutions/09-log")
+	output := goTest(t, "-v", "-count=1", "-run=^TestProtocol$", "./solutions/"+last)
 	figure := regexp.MustCompile(`protocol: .*`).Find(output)
 	if figure == nil {
 		t.Fatalf("TestProtocol has told no figure:\n%s", output)
@@ -66,7 +70,14 @@ func TestRightServersPass(t *testing.T) {
 	if len(passed) < 4 {
 		t.Fatalf("%d right servers of other designs have passed, and at least 4 should:\n%s", len(passed), output)
 	}
-	t.Logf("right servers: %d of other designs pass, and the solutions", len(passed))
+	variants := readMistakes(t, rightFolder, last)
+	if len(variants) < 2 {
+		t.Errorf("%s has %d variants of the last solution, and should have at least 2.", rightFolder, len(variants))
+	}
+	for _, v := range variants {
+		goTest(t, "-count=1", "-overlay="+v.overlay(t), "./solutions/"+last)
+	}
+	t.Logf("right servers: %d of other designs pass, %d variants of the last solution, and the solutions", len(passed), len(variants))
 }
 
 // goTest runs go test in the root of the repository, demands that it passes, and

@@ -142,10 +142,11 @@ func TestPromisesAreThoseOfTheContract(t *testing.T) {
 	t.Logf("promises: %d quoted, %d lines of a table", quotes, cells)
 }
 
-// The README's table of flags is what the finished server prints of them.
-func TestREADMEHasTheFlagsOfTheServer(t *testing.T) {
+// The table of flags is what the finished server prints of them.
+func TestFlagsAreThoseOfTheServer(t *testing.T) {
+	const page = "docs/architecture.md"
 	said := make(map[string]string)
-	for _, m := range regexp.MustCompile("(?m)^\\| `-([\\w-]+)` \\|([^|]*)\\|").FindAllStringSubmatch(read(t, "README.md"), -1) {
+	for _, m := range regexp.MustCompile("(?m)^\\| `-([\\w-]+)` \\|([^|]*)\\|").FindAllStringSubmatch(read(t, page), -1) {
 		said[m[1]] = strings.Trim(strings.TrimPrefix(m[2], " off"), "` ")
 	}
 	for _, name := range goFiles(t, "solutions/08-limits") {
@@ -169,7 +170,7 @@ func TestREADMEHasTheFlagsOfTheServer(t *testing.T) {
 		}
 	}
 	if !maps.Equal(said, is) {
-		t.Errorf("README.md has the flags and defaults %v, and the server in solutions/08-limits %v. Correct the table.", said, is)
+		t.Errorf("%s has the flags and defaults %v, and the server in solutions/08-limits %v. Correct the table.", page, said, is)
 	}
 	if len(is) == 0 {
 		t.Error("solutions/08-limits -h prints no flag.")

@@ -99,6 +99,7 @@ func put(t *testing.T, b block, file, code string) string {
 // The code of the reader's own compiles. Where the page shows what becomes of it,
 // and the table demonstrations has it, it does so.
 func TestCodeOfTheReaderDoesWhatThePageSays(t *testing.T) {
+	t.Parallel() // with the other test that waits for the go command
 	compiled, shown := 0, 0
 	for _, page := range pages(t) {
 		for _, o := range ownCodes(t, page) {

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,6 +18,9 @@ const root = "../.."
 
 // module is the path of the module, as go.mod has it.
 const module = "example.com/wsworkshop"
+
+// last is the last solution, which is the one to take home.
+const last = "10-resume"
 
 // inRoot returns the path of a file that is named from the root, with slashes.
 func inRoot(name string) string { return filepath.Join(root, filepath.FromSlash(name)) }
@@ -76,7 +80,23 @@ func eachStep(t *testing.T, test func(t *testing.T, n int, folder string)) {
 	}
 }
 
-var authors = flag.Bool("authors", false, "hold the starters to the gates, too, although somebody seems to have begun to solve them")
+var authors = flag.Bool("authors", false, "hold also the starters to the gates that somebody seems to have begun to solve, and the pages to a speller and to Mermaid")
+
+// authorsTool skips what only authors run, and what needs a program that is not here.
+// Where the environment variable WSWORKSHOP_TOOLS is set, it must be here.
+func authorsTool(t *testing.T, program, debian string) {
+	t.Helper()
+	if !*authors {
+		t.Skip("for authors: go test ./solutions/gates -authors")
+	}
+	if _, err := exec.LookPath(program); err == nil {
+		return
+	}
+	if os.Getenv("WSWORKSHOP_TOOLS") != "" {
+		t.Fatalf("%s is missing, and WSWORKSHOP_TOOLS says that it must be here: apt-get install %s", program, debian)
+	}
+	t.Skipf("it needs %s. On Debian and Ubuntu: apt-get install %s", program, debian)
+}
 
 // notBegun skips what is about the starter of a step if it is no starter any more.
 func notBegun(t *testing.T, folder string) {
@@ -84,6 +104,12 @@ func notBegun(t *testing.T, folder string) {
 	if begun(t, folder) && !*authors {
 		t.Skipf("steps/%s has been begun, so nobody asks whether it is still to be done", folder)
 	}
+}
+
+// begunSteps returns the steps that have been begun, but for authors, who want to hear
+// of all of them.
+func begunSteps(t *testing.T) []string {
+	return slices.DeleteFunc(slices.Clone(contract.Folders[:]), func(folder string) bool { return *authors || !begun(t, folder) })
 }
 
 // begun reports whether the Go files of a step are not those that the runner's reset

@@ -12,6 +12,24 @@
 // "2.2 a silent peer is gone after 60 s". Time in the scenarios is virtual
 // (package [testing/synctest]), so that a minute of silence takes no time and a
 // deadline is met to the nanosecond.
+//
+// # Where a promise is found
+//
+// Those of a step stand at the top of one file, each with its sentence, what usually
+// breaks it, and the scenes that try it: 1 upgrade.go, 2 pumps.go, 3 hub.go,
+// 4 broadcast.go, 5 keepalive.go, 6 shutdown.go, 7 recovery.go, 8 limits.go, 9 log.go.
+// So 4.2 is found in broadcast.go, under Task: "4.2".
+//
+// A scene is a function of that file, or of one that has the scenes of several steps
+// about one matter: delivery.go (much at once, and no message lost), hooks.go,
+// limits_set.go (other limits than the default ones), program.go (the command line),
+// records.go (the log), sizes.go. What a scene can do is told by package wstest, in
+// steps/internal.
+//
+// Beside the promises, [RunProtocol] (protocol*.go) is about RFC 6455, section by
+// section; the fuzz targets (fuzz*.go) are about hostile bytes; [RunBeyond] (beyond.go)
+// is about what no promise asks for; run.go runs it all. The tests of this package are
+// right servers of other designs, which must pass.
 package contract
 
 import (

@@ -29,8 +29,10 @@ var (
 
 const transcript = "docs/a-session.md"
 
-// A learner's session with the real program in a clone of the repository goes as
-// docs/a-session.md tells it.
+// In a learner's session with the real program, in a clone of the repository, each
+// command does what it should, and says what matters. -update writes down the session
+// as docs/a-session.md. Of that page this test compares the commands and the sentences
+// between them: what a command prints changes with each title and each message.
 func TestASessionGoesAsTheDocsTellIt(t *testing.T) {
 	if !*long {
 		t.Skip("it takes a minute: go test ./steps/internal/runner -long")
@@ -42,30 +44,30 @@ func TestASessionGoesAsTheDocsTellIt(t *testing.T) {
 		}
 	}()
 
-	s.say("# A session\n\nThis is how the workshop goes, with what the commands print. A test plays it and compares the output.\n\n" +
+	s.say("# A session\n\nThis is how the workshop goes, with what the commands print. A test plays it, and has written this page.\n\n" +
 		"## A fresh clone")
-	s.run(0, "")
-	s.run(1, "test")
+	s.run(0, "", " =>  1  ", "0 of 5 promises kept", "Read steps/01-upgrade/README.md", "go run ./steps watch")
+	s.run(1, "test", "broken       1.1 ", "broken       1.5 ", "The first that is broken: 1.1 ", "Read:     steps/01-upgrade/README.md#task-1.1", "go run ./steps hint 1.1")
 	s.say("## A wrong try\n\nAs in many tutorials, the handler answers a failed upgrade itself:")
 	s.edit(1, "server.go", "		// Upgrade has answered the request already.\n", "		http.Error(w, \"upgrade failed\", http.StatusBadRequest)\n")
-	s.run(1, "test")
+	s.run(1, "test", "broken       1.1 ", "kept         1.2 ", "The first that is broken: 1.1 ", "Upgrade has written one, and ServeHTTP another.")
 	s.say("## A hint\n\nIt asks before it shows the next one.")
-	s.answer("y\nn\n", 0, "hint")
+	s.answer("y\nn\n", 0, "hint", "Another hint? [y/N]", "nearly the code. Show it? [y/N]")
 	s.say("## The right code\n\nWithout that line, step 1 is done:")
 	s.solve(1)
-	s.run(0, "test 1")
-	s.run(0, "diff 1")
-	s.run(0, "")
+	s.run(0, "test 1", "kept         1.5 ", "Step 1 keeps all its promises", "steps/02-pumps/README.md")
+	s.run(0, "diff 1", "steps/01-upgrade and solutions/01-upgrade are the same.")
+	s.run(0, "", " ok  1  ", "5 of 5 promises kept", " =>  2  ", "You are at step 2.")
 	s.say("## The next step\n\nThe starter of step 2 has the workshop's step 1 in it. To go on with your own, carry it:")
 	s.edit(1, "server.go", "// echo sends each message back", "// echo is mine: it sends each message back")
-	s.run(0, "carry 2")
+	s.run(0, "carry 2", "now has your server.go, and the TODOs of step 2.")
 	s.grep(2, "server.go", "echo is mine")
 	s.say("And to begin a step anew:")
-	s.run(0, "reset 2")
+	s.run(0, "reset 2", "Your files are in .saved/", "go run ./steps reset -undo 2", "steps/02-pumps is as it was from the start.")
 	s.say("Without a number, `test` runs the step where you are:")
-	s.run(1, "test")
+	s.run(1, "test", "You are at step 2.", "broken       2.1 ", "broken       2.4 ", "5 promises of earlier steps are kept", "go run ./steps hint 2.1")
 	s.say("What the step is going to change:")
-	s.run(0, "what-changed 5", "| head -n 12")
+	s.head(12, "what-changed 5", "--- 04-broadcast/client.go", "+++ 05-keepalive/client.go")
 
 	s.say("## Watching\n\n`go run ./steps watch` runs the tests on every save. Here are three saves: one that does not compile, one that is not " +
 		"enough, and one that is right, after which it goes on to the next step. (Your terminal shows colours, and clears itself before each run.)")
@@ -77,15 +79,15 @@ func TestASessionGoesAsTheDocsTellIt(t *testing.T) {
 	}
 	s.edit(4, "client.go", "	if err := c.conn.WriteMessage(kind, data); err != nil {\n",
 		"	if len(data) == 0 {\n		panic(\"an empty message\")\n	}\n	if err := c.conn.WriteMessage(kind, data); err != nil {\n")
-	s.run(1, "test 4")
+	s.run(1, "test 4", "broken       4.1 ", "kept         4.2 ", "Seen:     the whole program died: panic: an empty message")
 	s.say("A server that locks a mutex twice waits for ever. After a few seconds that is told, and after the second promise that " +
 		"hangs the rest is left alone:")
 	s.solve(4)
 	s.edit(4, "hub.go", "	h.mu.RLock()\n", "	h.mu.RLock()\n	h.mu.Lock()\n")
-	s.run(1, "test 4")
+	s.run(1, "test 4", "not reached  4.1 ", "The server has hung in 2 promises", "does one goroutine lock it twice")
 	s.say("What the compiler says is told once:")
 	s.edit(4, "hub.go", "	h.mu.RLock()\n", "	h.mutex.RLock()\n")
-	s.run(1, "test 4")
+	s.run(1, "test 4", "It does not build", "h.mutex undefined")
 }
 
 // session is a learner's session.
@@ -163,17 +165,29 @@ func (s *session) say(text string) { fmt.Fprintf(&s.told, "%s\n\n", text) }
 
 // tell writes a command and its output into the transcript.
 func (s *session) tell(command, output string) {
-	fmt.Fprintf(&s.told, "```console\n$ %s\n%s\n```\n\n", command, strings.TrimSpace(output))
+	fmt.Fprintf(&s.told, "```console\n$ %s\n%s\n```\n\n", strings.TrimSpace(command), strings.TrimSpace(output))
 }
 
-// run runs a command and demands its exit code. filter may name a command that the
-// transcript shows only the beginning of.
-func (s *session) run(code int, args string, filter ...string) { s.runWith("", code, args, filter...) }
+// run runs a command, and demands its exit code and that it says certain things.
+func (s *session) run(code int, args string, says ...string) {
+	s.Helper()
+	s.tell("go run ./steps "+args, s.output("", code, args, says))
+}
 
 // answer is run with what is typed.
-func (s *session) answer(typed string, code int, args string) { s.runWith(typed, code, args) }
+func (s *session) answer(typed string, code int, args string, says ...string) {
+	s.Helper()
+	s.tell("go run ./steps "+args, s.output(typed, code, args, says))
+}
 
-func (s *session) runWith(typed string, code int, args string, filter ...string) {
+// head is run of which the transcript shows only the first lines.
+func (s *session) head(n int, args string, says ...string) {
+	s.Helper()
+	lines := strings.SplitAfter(s.output("", 0, args, says), "\n")
+	s.tell(fmt.Sprintf("go run ./steps %s | head -n %d", args, n), strings.Join(lines[:min(n, len(lines))], ""))
+}
+
+func (s *session) output(typed string, code int, args string, says []string) string {
 	s.Helper()
 	cmd := s.command(strings.Fields(args)...)
 	cmd.Stdin = strings.NewReader(typed)
@@ -187,12 +201,21 @@ func (s *session) runWith(typed string, code int, args string, filter ...string)
 	if cmd.ProcessState.ExitCode() != code {
 		s.Fatalf("steps %s: exit code %d, want %d:\n%s%s", args, cmd.ProcessState.ExitCode(), code, output.Bytes(), complaints.Bytes())
 	}
-	text := output.String()
-	if len(filter) > 0 {
-		lines := strings.SplitAfter(text, "\n")
-		text = strings.Join(lines[:min(12, len(lines))], "")
+	s.says(args, output.String(), says...)
+	return output.String()
+}
+
+// says demands texts in what a command has printed, in this order.
+func (s *session) says(command, output string, texts ...string) {
+	s.Helper()
+	rest := output
+	for _, text := range texts {
+		_, after, ok := strings.Cut(rest, text)
+		if !ok {
+			s.Fatalf("steps %s does not say %q, or not here:\n%s", command, text, output)
+		}
+		rest = after
 	}
-	s.tell(strings.TrimSpace("go run ./steps "+args+" "+strings.Join(filter, "")), text)
 }
 
 // command returns a command of the real program.
@@ -261,17 +284,22 @@ func (s *session) grep(n int, name, text string) {
 func (s *session) watch() {
 	w := s.watchOn("1")
 
+	watched := func(command, output string, says ...string) {
+		s.Helper()
+		s.says(command, output, says...)
+		s.tell(command, output)
+	}
 	s.edit(1, "server.go", "	defer conn.Close()\n	echo(conn)\n", "	defer conn.Close()\n	echo(con)\n")
-	s.tell("go run ./steps watch 1", w.run(s.T))
+	watched("go run ./steps watch 1", w.run(s.T), "It does not build", "undefined: con", "Watching steps/01-upgrade")
 	s.edit(1, "server.go", "	defer conn.Close()\n", "")
 	s.say("The second save:")
-	s.tell("(still watching)", w.run(s.T))
+	watched("(still watching)", w.run(s.T), "kept         1.4 ", "broken       1.5 ", "The first that is broken: 1.5 ")
 	s.say("The key `h`:")
 	w.press("h")
-	s.tell("(still watching)", w.until(s.T, "q quit.\n"))
+	watched("(still watching)", w.until(s.T, "q quit.\n"), "1.5 ", "The next hint is nearly the code")
 	s.say("The third save:")
 	s.solve(1)
-	s.tell("(still watching)", w.run(s.T))
+	watched("(still watching)", w.run(s.T), "kept         1.5 ", "Step 1 keeps all its promises.", "On to step 2", "go run ./steps carry 2")
 	w.press("\x03") // Ctrl-C
 	w.end(s.T, "Ctrl-C")
 }
@@ -383,7 +411,8 @@ var variable = []struct {
 	{regexp.MustCompile(`(\.go:)\d+\)`), "${1}47)"},
 }
 
-// check compares the transcript with the one in docs.
+// check compares the commands of the session, and the sentences between them, with
+// those of the page, or writes it.
 func (s *session) check() {
 	s.Helper()
 	here, err := os.Getwd()
@@ -394,22 +423,36 @@ func (s *session) check() {
 	if err != nil {
 		s.Fatal(err)
 	}
-	got := s.told.String()
-	for _, v := range variable {
-		got = v.pattern.ReplaceAllString(got, v.instead)
-	}
-	got = strings.TrimSpace(got) + "\n"
 	path := filepath.Join(root, filepath.FromSlash(transcript))
 	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o666); err != nil {
+		text := s.told.String()
+		for _, v := range variable {
+			text = v.pattern.ReplaceAllString(text, v.instead)
+		}
+		if err := os.WriteFile(path, []byte(strings.TrimSpace(text)+"\n"), 0o666); err != nil {
 			s.Fatal(err)
 		}
 	}
-	want, err := os.ReadFile(path)
+	page, err := os.ReadFile(path)
 	if err != nil {
 		s.Fatal(err)
 	}
-	if got != string(want) {
-		s.Errorf("the session goes otherwise than %s tells it. If that is better now, take it over: go test ./steps/internal/runner -long -update\nGot:\n%s", transcript, got)
+	if got, want := withoutOutputs(s.told.String()), withoutOutputs(string(page)); got != want {
+		s.Errorf("%s is of another session. Let it be written anew: go test ./steps/internal/runner -long -run ASession -update\nGot:\n%s\nWant:\n%s", transcript, got, want)
 	}
+}
+
+// withoutOutputs returns the transcript without what its commands print.
+func withoutOutputs(text string) string {
+	var kept strings.Builder
+	inBlock := false
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "```") {
+			inBlock = !inBlock
+		}
+		if !inBlock || strings.HasPrefix(line, "$ ") {
+			kept.WriteString(line)
+		}
+	}
+	return strings.TrimSpace(kept.String())
 }

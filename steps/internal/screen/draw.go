@@ -68,8 +68,8 @@ func whereYouAre(v verdict.Verdict) string {
 	}
 	where := fmt.Sprintf("You are at step %d.", n)
 	if n > partOne {
-		where = fmt.Sprintf("Part one is done: what you have built stands in steps/%s, and docs/after-the-workshop.md\n"+
-			"says what to do with it. %s It belongs to part two.", contract.Folders[partOne-1], where)
+		where = fmt.Sprintf("Part one is done: what you have built stands in steps/%s, and docs/after-the-workshop.md says what to do with it. "+
+			"%s It belongs to part two.", contract.Folders[partOne-1], where)
 	}
 	return where
 }

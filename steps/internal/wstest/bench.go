@@ -2,17 +2,44 @@
 // server inside a [synctest] bubble, with peers that dial, read, write, stall,
 // vanish and reset like real ones, from any address, in virtual time.
 //
-// A scenario reads as what happens in it:
+// A scenario is a function that [Run] calls, and does five things:
 //
-//	ann := b.Connect("ann")
-//	ann.StopReading()
-//	bob.Send("hello")
-//	b.Pass(10 * time.Second)
-//	ann.WantGone("it did not read for 10 s")
+//	wstest.Run(t, about, func(b *wstest.Bench) {
+//		b.Serve(newEcho(), nil) // 1. it starts the server,
 //
-// When it fails, the bench tells what happened, what was seen, what was promised,
-// and where to read about it. At the end of a scenario it demands that all
-// connections are closed and no goroutine is left behind.
+//		ann, bob := b.Connect("ann"), b.Connect("bob") // 2. lets peers connect
+//
+//		bob.StopReading() // 3. and do something,
+//		bob.Send("hello")
+//		ann.Send("hello")
+//
+//		b.Pass(11 * time.Second) // 4. lets time pass,
+//
+//		ann.WantText("hello") // 5. and demands what should have come of it.
+//		bob.WantGone("he has not read for 10 s")
+//	})
+//
+// More of each:
+//
+//  1. The server is an [http.Server] that is not listening yet. The contracts call
+//     [Bench.Serve] for a scenario, with the server that the step's test has started.
+//  2. [Bench.Connect] is for who gets in, [Bench.Handshake] for whoever should be
+//     refused, [Bench.Get] for plain HTTP, [Bench.Dial] for bare TCP.
+//  3. A [Peer] reads all that comes, answers pings and close frames, and is told to
+//     behave otherwise: [Peer.StopReading], [Peer.NoPongs], [Peer.Vanish], [Peer.Reset],
+//     [Peer.HangUp], [Peer.Close]. [Peer.SendFrame] and [Peer.SendRaw] send what no
+//     client would. [Bench.Call] calls a function of the server, with a limit.
+//  4. Time stands still while anybody has something to do, and a deadline is met to the
+//     nanosecond. [Bench.Pass] lets it pass; [Bench.Settle] lets happen what needs none.
+//  5. [Peer.WantText], [Peer.WantClose], [Peer.WantGone] and [Peer.WantOpen] wait for
+//     what should come, and fail. For all else there is [Story.Fail], after a look at
+//     [Peer.Messages], [Peer.Gone], [Bench.Log] and so on.
+//
+// TestTour, in tour_test.go, is this scenario with a server. When one fails, the bench
+// tells what happened, what was seen, what was promised, and where to read about it
+// ([About]). At the end of each it demands that all connections are closed and no
+// goroutine is left behind. What runs over real TCP and with real processes is in
+// process.go.
 package wstest
 
 import (

@@ -125,6 +125,9 @@ func lockedUp(all []goroutine) string {
 			types[where.receiver()] = where.receiver() != ""
 		}
 	}
+	if len(waiting) == 0 {
+		return "" // a lock of the bench's own, for a moment
+	}
 	says := "nothing goes on: goroutines wait for a lock, and whoever holds it does not go on either.\n"
 	says += "Waiting for it: " + list(waiting)
 

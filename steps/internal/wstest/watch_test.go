@@ -94,6 +94,10 @@ func TestBubbleThatCanGoOnIsNotStuck(t *testing.T) {
 	if saw := lockedUp([]goroutine{{state: "select", durable: true}}); saw != "" {
 		t.Errorf("nobody waits for a lock, but the watch says %s", saw)
 	}
+	if saw := lockedUp([]goroutine{locking, {state: "select", durable: true}}); saw != "" {
+		t.Errorf("only the bench waits for a lock, but the watch says %s", saw)
+	}
+	locking.frames = []frame{{function: module + "solutions/10-resume.(*Hub).Add"}}
 	if saw := lockedUp([]goroutine{locking, {state: "select", durable: true}}); saw == "" {
 		t.Error("nobody can go on, but the watch says nothing")
 	}

@@ -1,9 +1,11 @@
-package gates
+package programs
 
 import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"flag"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
@@ -15,6 +17,30 @@ import (
 	"testing"
 	"time"
 )
+
+// last is the last solution, which is the one to take home.
+const last = "10-resume"
+
+var long = flag.Bool("long", false, "run the tests that take a while, too")
+
+// root is the repository. go test runs the tests of a package in its folder.
+const root = "../../.."
+
+// read returns a text file that is named from the root, with slashes.
+func read(t *testing.T, name string) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(name)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// tail returns the last lines of a text.
+func tail(text string, lines int) string {
+	all := strings.Split(strings.TrimSpace(text), "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}
 
 // process is a running server.
 type process struct {
@@ -30,6 +56,23 @@ type process struct {
 // buildServer builds the program of a solution, such as 08-limits, and returns its path.
 func buildServer(t *testing.T, folder string, flags ...string) string {
 	t.Helper()
+	// go test runs a test again, instead of answering from its cache, when a file has
+	// changed that the test has opened. It does not see what go build opens.
+	for _, name := range []string{"solutions/" + folder, "static"} {
+		err := fs.WalkDir(os.DirFS(root), name, func(name string, entry fs.DirEntry, err error) error {
+			if err == nil && entry.IsDir() && (entry.Name() == "browsertest" || entry.Name() == "testdata") {
+				return fs.SkipDir
+			}
+			if err == nil && !entry.IsDir() {
+				read(t, name)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	read(t, "go.mod")
 	program := filepath.Join(t.TempDir(), "server")
 	cmd := exec.CommandContext(t.Context(), "go", slices.Concat([]string{"build", "-o", program}, flags, []string{"./solutions/" + folder})...)
 	cmd.Dir = root

@@ -1,4 +1,4 @@
-package gates
+package programs
 
 import (
 	"bufio"
@@ -34,7 +34,7 @@ func TestAttacks(t *testing.T) {
 		{"peers that take nothing", true, testKernelMemory},
 		{"an address that floods", true, testFlood},
 	}
-	for _, folder := range []string{"08-limits", "09-log"} {
+	for _, folder := range []string{"08-limits", last} {
 		t.Run(folder, func(t *testing.T) {
 			program := buildServer(t, folder)
 			for _, a := range attacks {
@@ -42,7 +42,7 @@ func TestAttacks(t *testing.T) {
 					if !a.long {
 						t.Parallel() // it waits more than it works
 					} else if !*long {
-						t.Skip("it takes a while: go test ./solutions/gates -long -v -run Attacks")
+						t.Skip("it takes a while: go test ./solutions/gates/programs -long -v -run Attacks")
 					}
 					a.run(t, program)
 				})

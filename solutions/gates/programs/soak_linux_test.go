@@ -1,4 +1,4 @@
-package gates
+package programs
 
 import (
 	"context"
@@ -37,9 +37,9 @@ const (
 // Linux: /proc, and a loopback network with many addresses.
 func TestSoak(t *testing.T) {
 	if !*long {
-		t.Skip("it takes a minute: go test ./solutions/gates -long -v -run Soak")
+		t.Skip("it takes a minute: go test ./solutions/gates/programs -long -v -run Soak")
 	}
-	program := buildServer(t, "09-log", "-overlay", panicOnText(t))
+	program := buildServer(t, last, "-overlay", panicOnText(t))
 	t.Run("faults", func(t *testing.T) { testFaults(t, program) })
 	t.Run("no file descriptors", func(t *testing.T) { testNoFiles(t, program) })
 }
@@ -48,7 +48,7 @@ func TestSoak(t *testing.T) {
 // panics for each text message.
 func panicOnText(t *testing.T) string {
 	t.Helper()
-	const main, line = "solutions/09-log/main.go", "\tserver := NewServer(cfg)\n"
+	const main, line = "solutions/" + last + "/main.go", "\tserver := NewServer(cfg)\n"
 	code := read(t, main)
 	if strings.Count(code, line) != 1 {
 		t.Fatalf("%s has not one line %q, behind which this test sets a hook", main, line)

@@ -1,4 +1,4 @@
-package gates
+package programs
 
 import (
 	"bytes"
@@ -18,7 +18,7 @@ import (
 // Who reads is not cut off and loses nothing, however many speak in the same moment, as
 // long as each keeps to the limits.
 func TestLoads(t *testing.T) {
-	programs := map[string]string{"08-limits": buildServer(t, "08-limits"), "09-log": buildServer(t, "09-log")}
+	programs := map[string]string{"08-limits": buildServer(t, "08-limits"), last: buildServer(t, last)}
 	for _, load := range []struct {
 		folder                         string
 		clients, speakers, times, size int
@@ -28,19 +28,19 @@ func TestLoads(t *testing.T) {
 		{"08-limits", 70, 70, 1, 8, false, nil},
 		{"08-limits", 200, 200, 1, 8, false, nil},
 		{"08-limits", 200, 4, 40, 8, false, nil},
-		{"09-log", 70, 70, 1, 8, false, nil},
-		{"09-log", 200, 200, 1, 8, false, nil},
-		{"09-log", 1000, 1000, 1, 8, true, nil},
-		{"09-log", 200, 4, 40, 8, false, nil},
-		{"09-log", 200, 200, 40, 8, true, nil},
-		{"09-log", 70, 4, 40, 32 << 10, true, []string{"-byte-rate", "0"}},
+		{last, 70, 70, 1, 8, false, nil},
+		{last, 200, 200, 1, 8, false, nil},
+		{last, 1000, 1000, 1, 8, true, nil},
+		{last, 200, 4, 40, 8, false, nil},
+		{last, 200, 200, 40, 8, true, nil},
+		{last, 70, 4, 40, 32 << 10, true, []string{"-byte-rate", "0"}},
 	} {
 		t.Run(fmt.Sprintf("%s, %d of %d say %d of %d bytes", load.folder, load.speakers, load.clients, load.times, load.size), func(t *testing.T) {
 			if load.long && !*long {
-				t.Skip("it takes a while: go test ./solutions/gates -long -v -run Loads")
+				t.Skip("it takes a while: go test ./solutions/gates/programs -long -v -run Loads")
 			}
 			server := startProcess(t, programs[load.folder], append(load.flags, "-addr", "127.0.0.1:0")...)
-			testLoad(t, server, load.clients, load.speakers, load.times, load.size, load.folder == "09-log")
+			testLoad(t, server, load.clients, load.speakers, load.times, load.size, load.folder == last)
 		})
 	}
 }

@@ -1,4 +1,4 @@
-package gates
+package programs
 
 import (
 	"bytes"
@@ -24,7 +24,7 @@ func TestCommandLine(t *testing.T) {
 		run  func(t *testing.T, program string)
 	}
 	first := []flagTest{{"addr", testAddr}, {"dev", testDev}, {"origin", testOrigin}}
-	last := append(first, []flagTest{
+	all := append(first, []flagTest{
 		{"byte-rate", testByteRate},
 		{"handshake-rate", testHandshakeRate},
 		{"max-connections", testMostConnections},
@@ -32,8 +32,8 @@ func TestCommandLine(t *testing.T) {
 		{"message-rate", testMessageRate},
 		{"trusted-proxy", testTrustedProxy},
 	}...)
-	for _, folder := range []string{"01-upgrade", "08-limits", "09-log"} {
-		flags := last
+	for _, folder := range []string{"01-upgrade", "08-limits", last} {
+		flags := all
 		if folder == "01-upgrade" {
 			flags = first
 		}

@@ -1,4 +1,4 @@
-package gates
+package programs
 
 import (
 	"crypto/ecdsa"
@@ -46,8 +46,8 @@ func startNginx(t *testing.T, primary, backup string) *proxy {
 		program, err = exec.LookPath("/usr/sbin/nginx") // Debian's place, which a user may not have in PATH
 	}
 	if err != nil {
-		if os.Getenv("WSWORKSHOP_NGINX") != "" {
-			t.Fatal("nginx is missing, and WSWORKSHOP_NGINX says that it must be here: apt-get install nginx-light")
+		if os.Getenv("WSWORKSHOP_TOOLS") != "" {
+			t.Fatal("nginx is missing, and WSWORKSHOP_TOOLS says that it must be here: apt-get install nginx-light")
 		}
 		t.Skip("it needs nginx. On Debian and Ubuntu: apt-get install nginx-light")
 	}
@@ -220,7 +220,7 @@ func (p *proxy) refused(t *testing.T, want int, from string, header http.Header)
 func TestNginx(t *testing.T) {
 	primary, backup := freeAddr(t), freeAddr(t)
 	nginx := startNginx(t, primary, backup)
-	program := buildServer(t, "09-log")
+	program := buildServer(t, last)
 	server := startProcess(t, program, "-addr", primary, "-trusted-proxy", "127.0.0.1/32")
 
 	t.Run("a page of the site chats over wss", func(t *testing.T) {
@@ -276,7 +276,7 @@ func TestNginx(t *testing.T) {
 	})
 
 	t.Run("it waits longer than the server", func(t *testing.T) {
-		code, config := read(t, "solutions/09-log/client.go"), read(t, "solutions/deploy/nginx.conf")
+		code, config := read(t, "solutions/"+last+"/client.go"), read(t, "solutions/deploy/nginx.conf")
 		wait := duration(t, config, `proxy_read_timeout (\w+);`)
 		for _, name := range []string{"pingPeriod", "pongWait"} {
 			match := regexp.MustCompile(name + ` = (\d+) \* time\.Second`).FindStringSubmatch(code)
