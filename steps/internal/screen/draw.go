@@ -25,7 +25,7 @@ const partOne = 8
 // Map draws all steps, where the learner is, and what is next.
 func (s Screen) Map(all []verdict.Verdict) string {
 	var b strings.Builder
-	b.WriteString("\n" + s.paint(bold, fmt.Sprintf("A real-time WebSocket server, in two parts: steps 1 to %d, and from %d on", partOne, partOne+1)) + "\n\n")
+	b.WriteString("\n" + s.paint(bold, s.Wrap(fmt.Sprintf("A real-time WebSocket server, in two parts: steps 1 to %d, and from %d on", partOne, partOne+1))) + "\n\n")
 	b.WriteString(s.paint(faint, fmt.Sprintf("%40s%s", "", "working time")) + "\n")
 	here := Here(all)
 	for _, v := range all {
@@ -37,7 +37,7 @@ func (s Screen) Map(all []verdict.Verdict) string {
 			mark, how = "=>", bold
 		}
 		line := fmt.Sprintf(" %s %2d  %-30s  %-13s  %s", mark, v.Step.Number, v.Step.Title, v.Step.Time+" min", standing(v))
-		b.WriteString(s.paint(how, line) + "\n")
+		b.WriteString(s.paint(how, s.Wrap(line)) + "\n")
 	}
 	b.WriteString("\n" + s.Wrap(whereYouAre(here)) + "\n\n")
 	return b.String() + s.next(here)
@@ -63,13 +63,12 @@ func whereYouAre(v verdict.Verdict) string {
 	case v.Earlier() > 0:
 		return fmt.Sprintf("You are at step %d. It breaks %s of earlier steps: look at these first.", n, count(v.Earlier(), "promise"))
 	case n == 1 && kept == 0:
-		return "You are at the beginning. Promises that are not kept are to be expected: the steps are\n" +
-			"not done yet, and their tests say what is missing."
+		return "You are at the beginning. Promises that are not kept are to be expected: the steps are not done yet, and their tests say what is missing."
 	}
 	where := fmt.Sprintf("You are at step %d.", n)
 	if n > partOne {
-		where = fmt.Sprintf("Part one is done: what you have built stands in steps/%s, and docs/after-the-workshop.md says what to do with it. "+
-			"%s It belongs to part two.", contract.Folders[partOne-1], where)
+		where = fmt.Sprintf("Part one is done: what you have built stands in steps/%s, and docs/after-the-workshop.md "+
+			"says what to do with it. %s It belongs to part two.", contract.Folders[partOne-1], where)
 	}
 	return where
 }
@@ -81,7 +80,7 @@ func (s Screen) next(v verdict.Verdict) string {
 		return fmt.Sprintf("  go run ./steps diff %d      # your server beside the workshop's\n", n) +
 			fmt.Sprintf("  go run ./steps serve %d     # your server at work\n", n)
 	}
-	return fmt.Sprintf("Read %s, change the Go files beside it, and then:\n\n", v.Step.Lesson()) +
+	return s.Wrap(fmt.Sprintf("Read %s, change the Go files beside it, and then:\n\n", v.Step.Lesson())) +
 		"  go run ./steps test        # what is missing\n" +
 		"  go run ./steps watch       # the same on every save\n"
 }
@@ -93,9 +92,9 @@ func (s Screen) Report(v verdict.Verdict, all bool) string {
 	if v.Trouble != "" {
 		fmt.Fprintf(&b, "%s\n\n%s\n\n", s.paint(red, fmt.Sprintf("It %s, so no promise was tried:", v)), s.Wrap(v.Trouble))
 		if v.Built {
-			return b.String() + "Look at what runs before the tests: init functions and package variables.\n"
+			return b.String() + s.Wrap("Look at what runs before the tests: init functions and package variables.\n")
 		}
-		return b.String() + "Correct the first line that is named, and run the tests again.\n"
+		return b.String() + s.Wrap("Correct the first line that is named, and run the tests again.\n")
 	}
 	first, broken := v.FirstBroken()
 	with := 0 // promises of earlier steps that broke with one of this step
@@ -126,7 +125,12 @@ func (s Screen) Report(v verdict.Verdict, all bool) string {
 	if broken && !all {
 		b.WriteString("\n" + s.paint(bold, s.Wrap("The first that is broken: "+first.Name)) + "\n\n" + s.message(first))
 	}
-	return b.String() + "\n" + s.action(v)
+	action, done := s.Wrap(action(v)), ""
+	if v.Whole() {
+		done, action, _ = strings.Cut(action, ".")
+		done = s.paint(green, done+".")
+	}
+	return b.String() + "\n" + done + action
 }
 
 // line draws a promise, with the reason if it is skipped, and with why what was seen
@@ -170,7 +174,7 @@ func (s Screen) message(p verdict.Promise) string {
 const FirstRaces = 2
 
 // action names the one thing to do next.
-func (s Screen) action(v verdict.Verdict) string {
+func action(v verdict.Verdict) string {
 	n := v.Step.Number
 	first, broken := v.FirstBroken()
 	switch {
@@ -180,16 +184,16 @@ func (s Screen) action(v verdict.Verdict) string {
 			next += fmt.Sprintf(", then steps/%s/README.md", contract.Folders[n])
 		}
 		if n == partOne {
-			next += "\n" + s.Wrap("Part one is done. What to do with your server: docs/after-the-workshop.md")
+			next += "\nPart one is done. What to do with your server: docs/after-the-workshop.md"
 		}
 		done := fmt.Sprintf("Step %d keeps all its promises.", n)
 		switch {
 		case v.Race:
 			done = fmt.Sprintf("Step %d keeps all its promises, and the race detector has seen nothing.", n)
 		case v.NoRace != "":
-			next += "\n" + s.Wrap("Nobody has looked for data races, which need not break a promise each time: "+v.NoRace)
+			next += "\nNobody has looked for data races, which need not break a promise each time: " + v.NoRace
 		}
-		return s.paint(green, done) + " Next: " + next + "\n"
+		return done + " Next: " + next + "\n"
 	case broken && first.Step < n:
 		return "Next: repair this promise of an earlier step, which the step kept before your change.\n"
 	case broken:
