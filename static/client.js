@@ -200,10 +200,13 @@ export class Client {
     socket.onmessage = ({ data }) => {
       clearTimeout(this.#answerTimer);
       this.#answerTimer = 0;
-      this.#count(this.received, data);
       const said = this.#position.received(data);
-      if (said === null) this.#onMessage(data);
-      else if ("resumed" in said) this.#onHello(said);
+      if (said === null) {
+        this.#count(this.received, data);
+        this.#onMessage(data);
+      } else if ("resumed" in said) {
+        this.#onHello(said);
+      }
     };
     // There is no onerror: an error event carries no detail, and a close event
     // always follows it.

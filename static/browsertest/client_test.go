@@ -256,11 +256,11 @@ func TestSleepAndAnotherNetwork(t *testing.T) {
 	}
 }
 
-// client.js works without the page, with two files beside it.
+// client.js works without the page, with three files beside it.
 func TestClientAlone(t *testing.T) {
 	server := serve(t, 4, "-dev")
 	mux := http.NewServeMux()
-	for _, name := range []string{"client.js", "backoff.js", "queue.js"} {
+	for _, name := range []string{"client.js", "backoff.js", "position.js", "queue.js"} {
 		mux.HandleFunc("/"+name, func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, filepath.Join("..", name)) })
 	}
 	mux.HandleFunc("/{$}", func(w http.ResponseWriter, r *http.Request) {

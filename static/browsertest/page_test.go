@@ -18,11 +18,12 @@ import (
 )
 
 // The steps from which on the server counts who is there, sends a message to
-// everyone, and has limits.
+// everyone, has limits, and numbers what it says.
 const (
 	onlineFrom = 3
 	chatFrom   = 4
 	limitsFrom = 8
+	resumeFrom = 10
 )
 
 func TestChatBetweenTwoPages(t *testing.T) {
@@ -122,6 +123,47 @@ func TestHostileTextIsText(t *testing.T) {
 	}
 	p.write("after")
 	p.waitMessage("own", "after")
+}
+
+// From step 10 on a page that was away gets what was said meanwhile, once, and says how
+// much it was. After a restart it says that there is a gap.
+func TestBackWhereItWas(t *testing.T) {
+	eachBrowser(t, func(t *testing.T, newPage newPageFunc) {
+		for _, step := range []int{resumeFrom - 1, resumeFrom} {
+			t.Run(programs[step], func(t *testing.T) {
+				server := serve(t, step)
+				a, b := newPage(t, serverGone).open(server.url), newPage(t, serverGone).open(server.url)
+				b.write("before")
+				a.waitMessage("received", "before")
+				a.click("cut")
+				b.waitText("online", "1")
+				for _, text := range []string{"one", "two", "three"} {
+					b.write(text)
+					b.waitMessage("own", text)
+				}
+				a.waitText("state", "open") // after ten seconds
+				b.write("after")
+				a.waitMessage("received", "after")
+
+				got, want := strings.Join(a.messages("received"), ", "), "before, after"
+				if step >= resumeFrom {
+					want = "before, one, two, three, after"
+					a.waitText("timeline", " s, 3 messages caught up")
+				}
+				if got != want {
+					t.Errorf("the page that was away has got %q, want %q", got, want)
+				}
+				if step < resumeFrom {
+					return
+				}
+				server.terminate()
+				server.restart(step)
+				a.waitText("timeline", "nobody knows how many messages are gone")
+				a.write("again")
+				b.waitMessage("received", "again")
+			})
+		}
+	})
 }
 
 // A server that ends says goodbye from step 6 on. The page goes on telling so while

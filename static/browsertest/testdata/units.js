@@ -2,6 +2,7 @@
 
 import { Backoff, mayRetry } from "/backoff.js";
 import { describe, notOpen } from "/closecodes.js";
+import { Position } from "/position.js";
 import { Queue } from "/queue.js";
 import { RoundTrip } from "/roundtrip.js";
 
@@ -49,6 +50,44 @@ test("backoff begins anew after a reset", () => {
   for (let i = 0; i < 5; i++) backoff.next(0);
   backoff.reset();
   equal(backoff.next(0.5), 250);
+});
+
+const hello = (next, more = {}) => JSON.stringify({ log: "L", next, waiting: 0, gap: false, missed: 0, alone: "A", ...more });
+
+test("position asks for what it has not, and counts what comes", () => {
+  const position = new Position();
+  equal(position.begin(), "after=");
+  equal(position.received(hello(5)).resumed, false);
+  equal([position.received("five"), position.received("six"), position.received(new ArrayBuffer(1))], [null, null, null]);
+  equal(position.begin(), "after=7&log=L");
+  equal(position.received(hello(8, { waiting: 2 })).waiting, 2);
+  equal(position.begin(), "after=7&log=L");
+});
+
+test("position does not count what is for this client alone", () => {
+  const position = new Position();
+  position.begin();
+  position.received(hello(1));
+  equal([position.received("one"), position.received("A"), position.received("for you"), position.received("two")], [null, {}, null, null]);
+  equal(position.begin(), "after=2&log=L");
+});
+
+test("position goes on from the present after a gap", () => {
+  const position = new Position();
+  position.begin();
+  position.received(hello(1));
+  position.begin();
+  equal(position.received(hello(300, { gap: true, missed: 299 })), { log: "L", next: 300, waiting: 0, gap: true, missed: 299, alone: "A", resumed: true });
+  equal(position.begin(), "after=299&log=L");
+});
+
+test("position leaves a server alone that does not count", () => {
+  for (const first of ["good morning", "{", "null", '{"text":"a"}', "7"]) {
+    const position = new Position();
+    position.begin();
+    equal([position.received(first), position.received("A")], [null, null]);
+    equal(position.begin(), "after=");
+  }
 });
 
 test("queue keeps the order and refuses what is too much", () => {
