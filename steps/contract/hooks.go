@@ -110,26 +110,25 @@ func hooksSideBySide(t *trial) {
 	})
 }
 
-// queuedBeforePanic lets a handler send to its own peer, and then panic. What waits
-// for the peer then may be lost, but leaves no gap, and the peer is told all the same.
+// queuedBeforePanic lets something wait for a peer, and then its handler panics.
 func queuedBeforePanic(t *trial) {
-	t.sceneFrom(func(s *scene) Config {
-		return Config{OnMessage: func(_ context.Context, id, text string) {
-			for _, answer := range texts("answer", 5) {
-				s.Send(id, answer)
-			}
-			panic(panicText)
-		}}
-	}, func(s *scene) {
+	t.panicScene(panicText, func(s *scene) {
 		ann := s.Connect("ann")
-		s.Did("ann sends something; the handler sends her five answers, and panics")
-		ann.SendQuietly("hello")
+		ann.StopReading()
+		news := texts("news", 20)
+		s.Did("%d messages are broadcast", len(news))
+		for _, text := range news {
+			s.broadcastAtOnce([]byte(text))
+		}
+		ann.Send("panic")
 		s.Settle()
-		ann.WantClose(1011)
-		for i, f := range ann.Messages() {
-			if want := texts("answer", 5)[i]; string(f.Payload) != want {
-				s.Fail("ann got %s after %d of the answers, and not %q.", f, i, want)
+		ann.ResumeReading()
+		for i, text := range news {
+			if got, ok := ann.Next(); !ok || string(got.Payload) != text {
+				s.FailBecause("what waits is thrown away. A panic of the handler is no fault of what was queued: it ends the connection as any other error does.",
+					"ann got %d of the %d messages that waited for her when her handler panicked.", i, len(news))
 			}
 		}
+		ann.WantClose(1011)
 	})
 }

@@ -665,7 +665,7 @@ func forgetting(t *trial) {
 		}
 	})
 	t.scene(func(s *scene) {
-		const each, rounds = 700, 6
+		const each, rounds = 2500, 6
 		// The runtime keeps what it needs for as many goroutines as there were at
 		// once. A server may have a timer for each address, and all go off together.
 		var timers sync.WaitGroup
