@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"example.com/wsworkshop/steps/internal/wstest"
@@ -106,6 +107,41 @@ func hooksSideBySide(t *trial) {
 			defer close(bobSpoke)
 			s.FailBecause("a lock is held while the hook runs, or all messages go through one goroutine. The calls for different peers come at the same time.",
 				"bob's message was not handed on while the hook for ann had not returned.")
+		}
+	})
+}
+
+// hooksUntilTheEnd lets a hook run for as long as its context lasts.
+func hooksUntilTheEnd(t *trial) {
+	var begun, ended atomic.Int64
+	t.sceneFrom(func(*scene) Config {
+		return Config{OnMessage: func(ctx context.Context, _, _ string) {
+			begun.Add(1)
+			select {
+			case <-ctx.Done():
+				ended.Add(1)
+			case <-time.After(time.Hour): // so that the bubble ends
+			}
+		}}
+	}, func(s *scene) {
+		ann, id := s.connectID("ann")
+		s.Did("the hook waits for the end of its context")
+		ann.SendQuietly("hello")
+		s.Pass(time.Second)
+		s.FailUnless(begun.Load() == 1, "the hook was called %d times for one message.", begun.Load())
+		if ended.Load() > 0 {
+			s.FailBecause("the hook gets a context that belongs to something shorter, such as the request, which ends when ServeHTTP returns.",
+				"the context of the hook is done, although ann is connected.")
+		}
+		ann.StopReading()
+		s.Did("ann stops reading, and her connection ends, since too much waits for her")
+		for range 4 * sendQueueSize {
+			s.Send(id, "hello")
+		}
+		s.evicted()
+		if ended.Load() == 0 {
+			s.FailBecause("nobody cancels the context of the hooks when the connection has ended: finish does it. A hook that waits for it would keep the goroutine for ever.",
+				"ann's connection has ended, and the context of the hook is not done.")
 		}
 	})
 }

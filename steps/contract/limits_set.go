@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"time"
 
 	"example.com/wsworkshop/steps/internal/wstest"
@@ -54,8 +55,14 @@ func slowHandshakes(t *trial) {
 					"%d handshakes were let in at once, and not %d.", in, r.burst)
 			}
 			_, answer := s.Handshake("ann", wstest.Request{IP: "10.9.0.1"})
-			if told := s.wantRetryAfter(answer); told > r.wait+time.Second { // which may be a date, in whole seconds
+			told := s.wantRetryAfter(answer)
+			if told > r.wait+time.Second { // which may be a date, in whole seconds
 				s.Fail("Retry-After says %v, but the next handshake is due after %v at most.", told, r.wait)
+			}
+			s.Pass(told)
+			if peer, answer := s.Handshake("ann", wstest.Request{IP: "10.9.0.1"}); peer == nil {
+				s.FailBecause("the wait is always the same, and not what the limiter says.",
+					"ann has waited for %v, as she was told, and still could not connect: %s.", told, answer)
 			}
 		})
 	}
@@ -87,6 +94,16 @@ func slowMessages(t *trial) {
 			s.Pass(100 * time.Second)
 		}
 		ann.WantOpen("she is slow, not dead")
+	})
+	limits.MessageRate = 0
+	t.sceneWith(Config{Limits: &limits}, func(s *scene) {
+		ann, bob := s.Connect("ann"), s.Connect("bob")
+		s.Did("the rate of messages is 0, which lifts it; ann sends 200 messages in one go")
+		ann.SendRaw(inOneGo(texts("news", 200)))
+		s.Settle()
+		if n := len(bob.Messages()); n != 200 {
+			s.FailBecause("0 is taken for a rate. A limiter of rate.Inf lets everything pass.", "bob got %d of the 200 messages at once.", n)
+		}
 	})
 	t.scene(func(s *scene) {
 		ann, bob := s.Connect("ann"), s.Connect("bob")
@@ -124,17 +141,20 @@ func forgetJustInTime(s *scene) {
 	}
 }
 
-// forgetWhileEntering lets an address come in again in the moment in which it may be
-// forgotten.
+// forgetWhileEntering lets many addresses come in at once, while to go through the table
+// takes long: if somebody lets go of its lock in between, others are there already.
 func forgetWhileEntering(s *scene) {
-	const rounds = 400
+	const others, late = 2500, 400
 	request, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(wstest.Request{}.Bytes("/ws"))))
 	s.FailUnless(err == nil, "the test's own request: %v.", err)
-	s.Did("%d times, once in an hour, two addresses that were not seen for an hour try a handshake at once", rounds)
-	s.together(rounds, time.Hour, func(side, round int) {
+	s.Did("%d addresses have tried a handshake; then %d others try one, all at once", others, late)
+	s.tryFrom(9, others)
+	var all sync.WaitGroup
+	for i := range late {
 		r := request.Clone(request.Context())
-		r.RemoteAddr = fmt.Sprintf("10.9.1.%d:1234", side)
-		s.HTTP.Handler.ServeHTTP(&meeting{httptest.NewRecorder(), func() {}}, r)
-	})
+		r.RemoteAddr = fmt.Sprintf("10.10.%d.%d:1234", i>>8, i&0xff)
+		all.Go(func() { s.HTTP.Handler.ServeHTTP(&meeting{httptest.NewRecorder(), func() {}}, r) })
+	}
+	all.Wait()
 	s.Settle()
 }

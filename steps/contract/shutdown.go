@@ -186,6 +186,7 @@ var shutdown = []Promise{
 				t.scene(allThatWaits)
 			}
 			t.overTCP(slowReaderOverTCP)
+			t.overTCP(closedOverTCP)
 		},
 	},
 	{
@@ -724,5 +725,29 @@ func slowReaderOverTCP(n *wstest.Network, server Server) {
 	if got, err := io.ReadAll(in); err != nil {
 		n.FailBecause("the socket is reset when it is closed (SetLinger(0)): what the system still has for the peer is thrown away then.",
 			"ann got %d bytes, and then, instead of the end: %v.", len(got), err)
+	}
+}
+
+// closedOverTCP sends more when the connection has ended.
+func closedOverTCP(n *wstest.Network, _ Server) {
+	conn := n.Dial("ann")
+	conn.Write(wstest.Request{}.Bytes("/ws"))
+	in := bufio.NewReader(conn)
+	if answer, err := http.ReadResponse(in, nil); err != nil || answer.StatusCode != http.StatusSwitchingProtocols {
+		n.Fail("ann could not connect: %v.", err)
+	}
+	n.Did("ann sends a close frame, reads to the end, and goes on sending")
+	conn.Write(closeFrame(1000, ""))
+	io.Copy(io.Discard, in)
+	conn.SetWriteDeadline(time.Now().Add(2 * closeWait))
+	for {
+		_, err := conn.Write(make([]byte, 1<<16))
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			n.FailBecause("only the sending half of the socket is closed (CloseWrite), so that the file stays open for as long as the peer likes. Close closes all of it.",
+				"the server has ended ann's connection, and %v later its socket is still open.", 2*closeWait)
+		}
+		if err != nil {
+			return
+		}
 	}
 }
