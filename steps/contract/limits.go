@@ -554,8 +554,8 @@ func forwarded(t *trial) {
 	t.sceneWith(cfg, func(s *scene) {
 		peers := fill(s, via("10.8.8.1", "203.0.113.7"))
 		full(s, via("10.8.8.2", "203.0.113.7"), "203.0.113.7 is full, through whichever proxy it comes")
-		full(s, via("10.8.8.1", "198.51.100.1, 203.0.113.7"), "what stands left of 203.0.113.7 was sent by the client and can be forged")
-		full(s, via("10.8.8.1", "198.51.100.1,203.0.113.7"), "a list may have no space after its commas")
+		full(s, via("10.8.8.1", "198.51.100.1,203.0.113.7"), "what stands left of 203.0.113.7 was sent by the client and can be forged")
+		full(s, via("10.8.8.1", "198.51.100.1, 203.0.113.7"), "a list may have a space after its commas: cut it off before you parse")
 		full(s, via("10.8.8.1", "198.51.100.1", "203.0.113.7"), "two header lines are one list")
 		full(s, via("10.8.8.1", "203.0.113.7", "10.8.8.9"), "two header lines are one list, and 10.8.8.9 is a trusted proxy too")
 		full(s, via("10.8.8.1", "::ffff:203.0.113.7"), "::ffff:203.0.113.7 is 203.0.113.7")
