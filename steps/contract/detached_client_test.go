@@ -193,7 +193,7 @@ func (c *detachedClient) writePump(s *detachedServer) {
 func (c *detachedClient) writeMessages() error {
 	ping := time.NewTimer(pingPeriod)
 	defer ping.Stop()
-	for c.why == nil || c.why == errGoingAway && len(c.queue) > 0 {
+	for c.why == nil || (c.why == errGoingAway || c.why.Code == websocket.CloseInternalServerErr) && len(c.queue) > 0 {
 		var err error
 		select {
 		case m := <-c.queue:

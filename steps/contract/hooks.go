@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"example.com/wsworkshop/steps/internal/wstest"
@@ -110,26 +111,60 @@ func hooksSideBySide(t *trial) {
 	})
 }
 
-// queuedBeforePanic lets a handler send to its own peer, and then panic. What waits
-// for the peer then may be lost, but leaves no gap, and the peer is told all the same.
-func queuedBeforePanic(t *trial) {
-	t.sceneFrom(func(s *scene) Config {
-		return Config{OnMessage: func(_ context.Context, id, text string) {
-			for _, answer := range texts("answer", 5) {
-				s.Send(id, answer)
+// hooksUntilTheEnd lets a hook run for as long as its context lasts.
+func hooksUntilTheEnd(t *trial) {
+	var begun, ended atomic.Int64
+	t.sceneFrom(func(*scene) Config {
+		return Config{OnMessage: func(ctx context.Context, _, _ string) {
+			begun.Add(1)
+			select {
+			case <-ctx.Done():
+				ended.Add(1)
+			case <-time.After(time.Hour): // so that the bubble ends
 			}
-			panic(panicText)
 		}}
 	}, func(s *scene) {
-		ann := s.Connect("ann")
-		s.Did("ann sends something; the handler sends her five answers, and panics")
+		ann, id := s.connectID("ann")
+		s.Did("the hook waits for the end of its context")
 		ann.SendQuietly("hello")
+		s.Pass(time.Second)
+		s.FailUnless(begun.Load() == 1, "the hook was called %d times for one message.", begun.Load())
+		if ended.Load() > 0 {
+			s.FailBecause("the hook gets a context that belongs to something shorter, such as the request, which ends when ServeHTTP returns.",
+				"the context of the hook is done, although ann is connected.")
+		}
+		ann.StopReading()
+		s.Did("ann stops reading, and her connection ends, since too much waits for her")
+		for range 4 * sendQueueSize {
+			s.Send(id, "hello")
+		}
+		s.evicted()
+		if ended.Load() == 0 {
+			s.FailBecause("nobody cancels the context of the hooks when the connection has ended: finish does it. A hook that waits for it would keep the goroutine for ever.",
+				"ann's connection has ended, and the context of the hook is not done.")
+		}
+	})
+}
+
+// queuedBeforePanic lets something wait for a peer, and then its handler panics.
+func queuedBeforePanic(t *trial) {
+	t.panicScene(panicText, func(s *scene) {
+		ann := s.Connect("ann")
+		ann.StopReading()
+		news := texts("news", 20)
+		s.Did("%d messages are broadcast", len(news))
+		for _, text := range news {
+			s.broadcastAtOnce([]byte(text))
+		}
+		ann.Send("panic")
 		s.Settle()
-		ann.WantClose(1011)
-		for i, f := range ann.Messages() {
-			if want := texts("answer", 5)[i]; string(f.Payload) != want {
-				s.Fail("ann got %s after %d of the answers, and not %q.", f, i, want)
+		ann.ResumeReading()
+		for i, text := range news {
+			if got, ok := ann.Next(); !ok || string(got.Payload) != text {
+				s.FailBecause("what waits is thrown away. A panic of the handler is no fault of what was queued: it ends the connection as any other error does.",
+					"ann got %d of the %d messages that waited for her when her handler panicked.", i, len(news))
 			}
 		}
+		ann.WantClose(1011)
 	})
 }

@@ -246,6 +246,7 @@ var keepalive = []Promise{
 				}
 			})
 			t.scene(longPings)
+			t.scene(manyPings)
 		},
 	},
 }

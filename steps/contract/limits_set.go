@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"time"
 
 	"example.com/wsworkshop/steps/internal/wstest"
@@ -54,8 +55,14 @@ func slowHandshakes(t *trial) {
 					"%d handshakes were let in at once, and not %d.", in, r.burst)
 			}
 			_, answer := s.Handshake("ann", wstest.Request{IP: "10.9.0.1"})
-			if told := s.wantRetryAfter(answer); told > r.wait+time.Second { // which may be a date, in whole seconds
+			told := s.wantRetryAfter(answer)
+			if told > r.wait+time.Second { // which may be a date, in whole seconds
 				s.Fail("Retry-After says %v, but the next handshake is due after %v at most.", told, r.wait)
+			}
+			s.Pass(told)
+			if peer, answer := s.Handshake("ann", wstest.Request{IP: "10.9.0.1"}); peer == nil {
+				s.FailBecause("the wait is always the same, and not what the limiter says.",
+					"ann has waited for %v, as she was told, and still could not connect: %s.", told, answer)
 			}
 		})
 	}
@@ -88,6 +95,16 @@ func slowMessages(t *trial) {
 		}
 		ann.WantOpen("she is slow, not dead")
 	})
+	limits.MessageRate = 0
+	t.sceneWith(Config{Limits: &limits}, func(s *scene) {
+		ann, bob := s.Connect("ann"), s.Connect("bob")
+		s.Did("the rate of messages is 0, which lifts it; ann sends 200 messages in one go")
+		ann.SendRaw(inOneGo(texts("news", 200)))
+		s.Settle()
+		if n := len(bob.Messages()); n != 200 {
+			s.FailBecause("0 is taken for a rate. A limiter of rate.Inf lets everything pass.", "bob got %d of the 200 messages at once.", n)
+		}
+	})
 	t.scene(func(s *scene) {
 		ann, bob := s.Connect("ann"), s.Connect("bob")
 		s.Did("ann sends 40 messages at once, says nothing for 1.2 s, and sends 40 more")
@@ -104,35 +121,40 @@ func slowMessages(t *trial) {
 	})
 }
 
-// forgetJustInTime has an address spend nearly all of its tokens again and again, so
-// that somebody who forgets it a little too early gives it more.
+// forgetJustInTime gives the server an occasion to forget an address at different times
+// after it has spent its tokens: sooner than they have all come back, and each time the
+// first occasion in the period of a sweep.
 func forgetJustInTime(s *scene) {
-	const rounds, pause = 100, 3810 * time.Millisecond // 19.05 of 20 tokens come back
-	s.Did("%d times 10.9.0.1 tries all it may, and then nothing for %v", rounds, pause)
-	in := 0
-	for range rounds {
-		in += s.hammer("10.9.0.1", handshakeBurst+2)
-		time.Sleep(pause)
-		s.hammer("10.9.0.2", 1) // gives the server an occasion to forget
-	}
-	most := handshakeBurst + int((rounds-1)*pause.Seconds()*handshakeRate)
-	if in > most+2 {
-		s.FailBecause("an address is forgotten before all of its tokens have come back: when one is missing it is not as good as new.",
-			"it got in %d times, and not %d.", in, most)
+	const knock, ip = "10.9.0.2", "10.9.0.1"
+	for _, back := range []int{19, 18, 15, 10, 1} { // of handshakeBurst tokens
+		s.hammer(knock, 1) // the server may sweep now
+		time.Sleep(time.Minute - time.Second/4)
+		s.Did("%s tries all it may, and a moment before %d tokens have come back somebody else tries", ip, back+1)
+		s.hammer(ip, handshakeBurst)
+		time.Sleep(time.Duration(back+1)*time.Second/handshakeRate - time.Millisecond)
+		s.hammer(knock, 1)
+		if in := s.hammer(ip, 2*handshakeBurst); in > back {
+			s.FailBecause("an address is forgotten before all of its tokens have come back: when one is missing it is not as good as new.",
+				"then %s got in %d times more, and not %d.", ip, in, back)
+		}
+		s.Pass(2 * time.Minute)
 	}
 }
 
-// forgetWhileEntering lets an address come in again in the moment in which it may be
-// forgotten.
+// forgetWhileEntering lets many addresses come in at once, while to go through the table
+// takes long: if somebody lets go of its lock in between, others are there already.
 func forgetWhileEntering(s *scene) {
-	const rounds = 400
+	const others, late = 2500, 400
 	request, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(wstest.Request{}.Bytes("/ws"))))
 	s.FailUnless(err == nil, "the test's own request: %v.", err)
-	s.Did("%d times, once in an hour, two addresses that were not seen for an hour try a handshake at once", rounds)
-	s.together(rounds, time.Hour, func(side, round int) {
+	s.Did("%d addresses have tried a handshake; then %d others try one, all at once", others, late)
+	s.tryFrom(9, others)
+	var all sync.WaitGroup
+	for i := range late {
 		r := request.Clone(request.Context())
-		r.RemoteAddr = fmt.Sprintf("10.9.1.%d:1234", side)
-		s.HTTP.Handler.ServeHTTP(&meeting{httptest.NewRecorder(), func() {}}, r)
-	})
+		r.RemoteAddr = fmt.Sprintf("10.10.%d.%d:1234", i>>8, i&0xff)
+		all.Go(func() { s.HTTP.Handler.ServeHTTP(&meeting{httptest.NewRecorder(), func() {}}, r) })
+	}
+	all.Wait()
 	s.Settle()
 }

@@ -25,6 +25,7 @@ var recovery = []Promise{
 		test: func(t *trial) {
 			hooksInOrder(t)
 			hooksSideBySide(t)
+			hooksUntilTheEnd(t)
 		},
 	},
 	{

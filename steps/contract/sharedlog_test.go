@@ -106,7 +106,7 @@ func (l *sharedLog) take(c *logClient) (m *chatMessage, more bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch why := context.Cause(c.ctx); {
-	case why != nil && why != errGoingAway: // its messages may be gone already
+	case why != nil && why != errGoingAway && why != errPanic: // its messages may be gone already
 		return nil, false
 	case len(c.letters) > 0 && c.letters[0].before == c.next:
 		m = &c.letters[0].chatMessage

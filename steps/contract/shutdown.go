@@ -186,6 +186,7 @@ var shutdown = []Promise{
 				t.scene(allThatWaits)
 			}
 			t.overTCP(slowReaderOverTCP)
+			t.overTCP(closedOverTCP)
 		},
 	},
 	{
@@ -263,6 +264,9 @@ var shutdown = []Promise{
 				}
 				s.wantNil(down)
 			})
+			if !t.Failed() {
+				t.scene(t.leaveAmongBroadcasts)
+			}
 		},
 	},
 	{
@@ -319,7 +323,7 @@ var shutdown = []Promise{
 			})
 			t.scene(joinLate)
 			if !t.Failed() {
-				t.scene(t.closeMeetsJoin)
+				t.scene(t.closeAmongJoins)
 			}
 		},
 		meets: true,
@@ -536,9 +540,16 @@ func (s *scene) wantNobody(d *down) {
 		s.FailBecause("all requests are refused during the shutdown. Only handshakes get 503; GET /online still tells the count.",
 			"when Shutdown returned, GET /online was answered with 503.")
 	}
-	var count struct{ Online int }
-	err := json.Unmarshal([]byte(d.online), &count)
-	s.FailUnless(err == nil && count.Online == 0, "when Shutdown returned, GET /online said %s: it did not wait until the last connection had ended.", d.online)
+	s.FailUnless(countIn(d.online) == 0, "when Shutdown returned, GET /online said %s: it did not wait until the last connection had ended.", d.online)
+}
+
+// countIn returns the count in an answer to GET /online, or -1 if there is none.
+func countIn(answer string) int {
+	var count struct{ Online *int }
+	if json.Unmarshal([]byte(answer), &count) != nil || count.Online == nil {
+		return -1
+	}
+	return *count.Online
 }
 
 // joinLate lets a peer connect so slowly that Shutdown is called while it is
@@ -756,5 +767,29 @@ func slowReaderOverTCP(n *wstest.Network, server Server) {
 	if got, err := io.ReadAll(in); err != nil {
 		n.FailBecause("the socket is reset when it is closed (SetLinger(0)): what the system still has for the peer is thrown away then.",
 			"ann got %d bytes, and then, instead of the end: %v.", len(got), err)
+	}
+}
+
+// closedOverTCP sends more when the connection has ended.
+func closedOverTCP(n *wstest.Network, _ Server) {
+	conn := n.Dial("ann")
+	conn.Write(wstest.Request{}.Bytes("/ws"))
+	in := bufio.NewReader(conn)
+	if answer, err := http.ReadResponse(in, nil); err != nil || answer.StatusCode != http.StatusSwitchingProtocols {
+		n.Fail("ann could not connect: %v.", err)
+	}
+	n.Did("ann sends a close frame, reads to the end, and goes on sending")
+	conn.Write(closeFrame(1000, ""))
+	io.Copy(io.Discard, in)
+	conn.SetWriteDeadline(time.Now().Add(2 * closeWait))
+	for {
+		_, err := conn.Write(make([]byte, 1<<16))
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			n.FailBecause("only the sending half of the socket is closed (CloseWrite), so that the file stays open for as long as the peer likes. Close closes all of it.",
+				"the server has ended ann's connection, and %v later its socket is still open.", 2*closeWait)
+		}
+		if err != nil {
+			return
+		}
 	}
 }

@@ -1,6 +1,8 @@
 package contract
 
 import (
+	"bytes"
+	"runtime"
 	"strings"
 	"time"
 
@@ -81,6 +83,23 @@ func longPings(s *scene) {
 		ann.SendFrame(wstest.Ping(payload))
 		ann.WantPong(payload)
 	}
+}
+
+// manyPings sends many pings, and takes no pong.
+func manyPings(s *scene) {
+	const pings, few = 1000, 50
+	ann := s.Connect("ann")
+	ann.StopReading()
+	before := runtime.NumGoroutine()
+	s.Did("ann sends %d pings, and does not read", pings)
+	ping := wstest.Ping("p").Bytes()
+	ann.SendRaw(bytes.Repeat(ping, pings))
+	s.Pass(time.Second)
+	if more := runtime.NumGoroutine() - before; more > few {
+		s.FailBecause("each ping is answered by a goroutine of its own, which waits until the peer reads. The read pump can wait itself.",
+			"the server has %d goroutines more than before.", more)
+	}
+	ann.ResumeReading()
 }
 
 // pongsWithPayload lets a peer live by pongs that nobody has asked for.

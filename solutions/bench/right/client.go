@@ -173,7 +173,7 @@ func (c *client) heard(ctx context.Context) bool {
 }
 
 // write writes what is queued, and a ping each pingPeriod. After the end of ctx it
-// writes the rest, if the server is going away.
+// writes the rest, if the server is going away or something has panicked.
 func (c *client) write() error {
 	ping := time.NewTicker(pingPeriod)
 	defer ping.Stop()
@@ -191,7 +191,8 @@ func (c *client) write() error {
 			return err
 		}
 	}
-	for len(c.queue) > 0 && context.Cause(c.ctx) == errGoingAway {
+	why := context.Cause(c.ctx)
+	for len(c.queue) > 0 && (why == errGoingAway || why == errPanic) {
 		if err := put(<-c.queue); err != nil {
 			return err
 		}

@@ -270,6 +270,7 @@ var explanations = []struct{ says, means string }{
 	{"WaitGroup", "a WaitGroup was added to while another goroutine was already waiting for it"},
 	{"unlock of unlocked", "a mutex was unlocked that nobody had locked"},
 	{"nil pointer dereference", "something was used that is nil"},
+	{"synctest channel from outside bubble", "a channel, a timer or a ticker was made once for the whole program: each server, or each client, makes its own"},
 	{"the test lets the socket's", "the test let the connection panic in a pump, and nothing recovered in that goroutine"},
 }
 
