@@ -17,7 +17,7 @@ var (
 )
 
 // fuzzTargets are the fuzz targets of the last solution.
-var fuzzTargets = []string{"FuzzFrames", "FuzzHandshake", "FuzzActions"}
+var fuzzTargets = []string{"FuzzFrames", "FuzzHandshake", "FuzzActions", "FuzzPosition"}
 
 // rightServers are the tests of servers that are right and of another design.
 const rightServers = "^Test(HubGoroutine|Contexts|Shards|Detached|SharedLog)$"
