@@ -177,8 +177,8 @@ export class Client {
   }
 
   #open() {
-    const url = new URL(this.#url);
-    url.search = this.#position.begin();
+    const url = new URL(this.#url, location.href);
+    url.search += (url.search ? "&" : "") + this.#position.begin();
     const socket = new WebSocket(url);
     socket.binaryType = "arraybuffer"; // the size is known at once
     this.#socket = socket;

@@ -47,7 +47,7 @@ export class Position {
 function parseHello(data) {
   try {
     const hello = JSON.parse(data);
-    return typeof hello.alone === "string" && Number.isSafeInteger(hello.next) ? hello : null;
+    return typeof hello.alone === "string" && typeof hello.log === "string" && hello.log !== "" && Number.isSafeInteger(hello.next) ? hello : null;
   } catch {
     return null; // the first message of a server that does not count
   }

@@ -50,8 +50,8 @@ var (
 	errPanicked = errors.New("panic")
 )
 
-// Message is one WebSocket message. All receivers of a broadcast share it, so
-// nobody may change it.
+// Message is one WebSocket message. Send keeps it until it is written, so nobody may
+// change it.
 type Message struct {
 	Type int // websocket.TextMessage or websocket.BinaryMessage
 	Data []byte

@@ -74,10 +74,10 @@ func (w *wire) SetReadDeadline(t time.Time) error {
 	return w.Conn.SetReadDeadline(t)
 }
 
-// Write writes one frame of gorilla's, or in place of a message the frames that come
-// next in the log. So they go out in one write, and only when gorilla would write a
-// message: not during another write, and not after a close frame. gorilla calls
-// Write from one goroutine at a time, for a control frame from any.
+// Write writes a frame of gorilla's, or a part of one, or in place of a message the
+// frames that come next in the log. So they go out in one write, and only when gorilla
+// would write a message: not during another write, and not after a close frame. gorilla
+// calls Write from one goroutine at a time, for a control frame from any.
 func (w *wire) Write(p []byte) (int, error) {
 	const control = 0x08 // this bit of the first byte is set in all of them (RFC 6455, section 5.5)
 	out := p

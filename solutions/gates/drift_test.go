@@ -33,7 +33,7 @@ var changes = map[string]struct{ changed, removed string }{
 	},
 	"09-log": {
 		changed: `(*Client).Send (*Client).flush (*Client).writeMessages (*Client).writePump (*Hub).Broadcast (*Server).ServeHTTP
-			(*Server).handle (*wire).Write Client Hub NewHub closeStatus newClient sendQueueSize wire`,
+			(*Server).handle (*wire).Write Client Hub NewHub closeStatus newClient sendQueueSize Message wire`,
 	},
 	"10-resume": {changed: `(*Client).flush (*Client).writeMessages (*Log).Append (*Log).End (*Server).ServeHTTP Client Log NewLog`},
 }

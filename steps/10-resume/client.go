@@ -51,8 +51,8 @@ var (
 	errPanicked = errors.New("panic")
 )
 
-// Message is one WebSocket message. All receivers of a broadcast share it, so
-// nobody may change it.
+// Message is one WebSocket message. Send keeps it until it is written, so nobody may
+// change it.
 type Message struct {
 	Type int // websocket.TextMessage or websocket.BinaryMessage
 	Data []byte
@@ -262,7 +262,6 @@ func (c *Client) writeMessages() error {
 		select {
 		case <-more:
 		case m := <-c.send:
-			// TODO(10.4): this is for one peer alone.
 			if err := c.write(m.Type, m.Data); err != nil {
 				return err
 			}
@@ -286,7 +285,7 @@ func (c *Client) flush() error {
 	for {
 		select {
 		case m := <-c.send:
-			// TODO(10.4): this is for one peer alone.
+			// TODO(10.4): this message is for one peer alone.
 			if err := c.write(m.Type, m.Data); err != nil {
 				return err
 			}
@@ -311,7 +310,7 @@ func (c *Client) writeHello() error {
 // writeAlone writes a message for this peer alone, and tells one that counts that it
 // does not count.
 func (c *Client) writeAlone(m *Message) error {
-	// TODO(10.4): tell it.
+	// TODO(10.4): tell it, and call this for each such message.
 	return c.write(m.Type, m.Data)
 }
 

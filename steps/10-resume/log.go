@@ -56,7 +56,6 @@ func NewLog() *Log {
 // it costs does not depend on what the clients have still to read. The error is
 // ErrTooBig.
 func (l *Log) Append(m *Message) error {
-	// TODO(10.1): give each broadcast its number, and keep which is the first of a chunk.
 	header := append(make([]byte, 0, 4), finalFrame|byte(m.Type))
 	if n := len(m.Data); n <= 125 {
 		header = append(header, byte(n))
@@ -70,6 +69,7 @@ func (l *Log) Append(m *Message) error {
 
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	// TODO(10.1): give each broadcast its number, and keep which is the first of a chunk.
 	chunk := &l.chunks[l.last%logChunks]
 	if len(*chunk)+size > chunkSize {
 		l.last++

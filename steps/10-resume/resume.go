@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"net/url"
 	"strconv"
 
@@ -17,7 +16,7 @@ type Hello struct {
 	Log     string `json:"log"`     // the log that the numbers are of
 	Next    int64  `json:"next"`    // the number of the broadcast that comes next
 	Waiting int64  `json:"waiting"` // how many broadcasts wait for the peer already
-	Gap     bool   `json:"gap"`     // between what the peer has and Next there were others
+	Gap     bool   `json:"gap"`     // between what the peer has and Next there were others, or may have been
 	Missed  int64  `json:"missed"`  // how many, or 0 if nobody knows
 	Alone   string `json:"alone"`   // this text says: the message behind it is for you alone
 }
@@ -34,11 +33,11 @@ type position struct {
 // parsePosition reads the query of a handshake.
 func parsePosition(query string) (p position, err error) {
 	q, err := url.ParseQuery(query)
+	if !q.Has("after") && !q.Has("log") {
+		return p, nil // whatever else it says
+	}
 	if err != nil {
 		return p, err
-	}
-	if !q.Has("after") && !q.Has("log") {
-		return p, nil
 	}
 	p.counts, p.log = true, q.Get("log")
 	if len(q["after"]) != 1 || len(q["log"]) > 1 || (q.Get("after") == "") != (p.log == "") {
@@ -47,7 +46,7 @@ func parsePosition(query string) (p position, err error) {
 	if p.log != "" {
 		n, err := strconv.ParseUint(q.Get("after"), 10, 63)
 		if err != nil {
-			return p, fmt.Errorf("after: %w", err)
+			return p, errors.New("after is not the number of a broadcast")
 		}
 		p.after = int64(n)
 	}

@@ -85,7 +85,7 @@ type hello struct {
 	Log     string `json:"log"`     // the log that the numbers are of
 	Next    int64  `json:"next"`    // the number of the next broadcast
 	Waiting int64  `json:"waiting"` // how many broadcasts wait for the peer already
-	Gap     bool   `json:"gap"`     // between what the peer has and Next there were others
+	Gap     bool   `json:"gap"`     // between what the peer has and Next there were others, or may have been
 	Missed  int64  `json:"missed"`  // how many, or 0 if nobody knows
 	Alone   string `json:"alone"`   // this text says: the message behind it is for you alone
 }
@@ -223,7 +223,7 @@ func firstNumbers(s *scene) {
 		s.FailBecause("the text for messages to one peer alone is the same for all. Whoever knows it can broadcast it, and others would count wrongly from then on: each connection needs a random one of its own.",
 			"ann and bob are told the same text.")
 	}
-	eve := s.Connect("eve, who does not ask for numbers,")
+	eve := s.ConnectFrom("eve, who does not ask for numbers,", wstest.Request{Query: "name=50%&a;b"})
 	s.Did("2 more are broadcast")
 	s.say(4, 5)
 	ann.wantNumbers(5)

@@ -17,7 +17,7 @@ import (
 )
 
 // What the command line says is what the program does. The tests are of the first
-// program, which has three flags, and of the last two.
+// program, which has three flags, of step 8, and of the last.
 func TestCommandLine(t *testing.T) {
 	type flagTest struct {
 		flag string
