@@ -296,10 +296,10 @@ func (s *session) watch() {
 	watched("(still watching)", w.run(s.T), "kept         1.4 ", "broken       1.5 ", "The first that is broken: 1.5 ")
 	s.say("The key `h`:")
 	w.press("h")
-	watched("(still watching)", w.until(s.T, keysHelp+"\n"), "1.5 ", "The next hint is nearly the code")
+	watched("(still watching)", w.until(s.T, keysHelp+"\n"), "1.5 ", "h shows another one.")
 	s.say("The third save:")
 	s.solve(1)
-	watched("(still watching)", w.run(s.T), "kept         1.5 ", "Step 1 keeps all its promises.", "On to step 2", "go run ./steps carry 2")
+	watched("(still watching)", w.run(s.T), "kept         1.5 ", "Step 1 keeps all its promises.", "On to step 2", "c takes your own code along")
 	w.press("\x03") // Ctrl-C
 	w.end(s.T, "Ctrl-C")
 }

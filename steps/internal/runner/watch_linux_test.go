@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"example.com/wsworkshop/steps/contract"
 )
 
 // watching is the real program with watch, on a terminal.
@@ -84,7 +86,7 @@ func TestKeysOfWatch(t *testing.T) {
 		t.Errorf("a does not show the message of each promise, but\n%s", got)
 	}
 	shows("h", "1.1 Upgrade the request")
-	shows("b", "the steps are 1 to 9")
+	shows("b", fmt.Sprintf("the steps are 1 to %d", contract.Steps))
 	shows("c", "before step 1 there is none")
 	shows("\n", "broken       1.1", none)
 
@@ -93,7 +95,7 @@ func TestKeysOfWatch(t *testing.T) {
 	shows("h", "It does not build", "\nWatching steps/01-upgrade: does not build\n")
 
 	// When a step is done, the next one is tested at once, and the keys speak of it.
-	const second = "\nWatching steps/02-pumps: 0 of 6 promises kept; broken first, since "
+	second := fmt.Sprintf("\nWatching steps/02-pumps: 0 of %d promises kept; broken first, since ", len(contract.Promises(2)))
 	s.edit(1, "server.go", "// echo sends", "// echo is mine: it sends")
 	if got := w.until(t, keysHelp+"\n"); !strings.Contains(got, "Step 1 keeps all its promises.") ||
 		!strings.Contains(got, "\nOn to step 2: read steps/02-pumps/README.md first.") || !strings.Contains(got, second) {
