@@ -59,7 +59,7 @@ func TestAccessibilityTree(t *testing.T) {
 			}
 		}
 	}
-	for role, want := range map[string]int{"main": 1, "banner": 1, "log": 1, "alert": 1, "textbox": 1, "spinbutton": 1, "article": 9} {
+	for role, want := range map[string]int{"main": 1, "banner": 1, "log": 1, "alert": 1, "textbox": 1, "spinbutton": 1, "article": 10} {
 		if got := len(names[role]); got != want {
 			t.Errorf("%d elements with the role %s, want %d", got, role, want)
 		}

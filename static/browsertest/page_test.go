@@ -158,7 +158,9 @@ func TestBackWhereItWas(t *testing.T) {
 				}
 				server.terminate()
 				server.restart(step)
-				a.waitText("timeline", "nobody knows how many messages are gone")
+				for _, p := range []*page{a, b} {
+					p.waitText("timeline", "nobody knows how many messages are gone")
+				}
 				a.write("again")
 				b.waitMessage("received", "again")
 			})
