@@ -98,7 +98,17 @@ func (c *client) serve() {
 		defer close(c.deaf)
 		c.end(c.guard(c.read))
 	}()
-	if err := c.guard(c.write); err != nil {
+	written := make(chan struct{})
+	context.AfterFunc(c.ctx, func() { // all that is left is to be taken in writeWait
+		select {
+		case <-written:
+		case <-time.After(writeWait):
+			c.wire.hangUp()
+		}
+	})
+	err := c.guard(c.write)
+	close(written)
+	if err != nil {
 		c.end(err)
 	}
 	if code, reason := c.farewell(); code != 0 {
