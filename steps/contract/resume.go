@@ -90,7 +90,7 @@ type hello struct {
 	Alone   string `json:"alone"`   // this text says: the message behind it is for you alone
 }
 
-const causeNoHello = "a peer that asks for numbers gets a hello first: a text message with JSON, before any other."
+const causeNoHello = "a peer that asks for numbers gets a hello first: a text message with JSON, before any other (task 10.1)."
 
 // follow lets a newcomer connect that counts.
 func (s *scene) follow(name string) *follower {
